@@ -1,0 +1,3 @@
+//! The `twinview` program.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,85 @@
+//! Writing files so that a crash leaves either the old content or the new, never half of it.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Writes `bytes` to `path`: to a temporary file beside it, synced, then renamed over it.
+///
+/// The parent folder is made when it is missing. On failure the temporary file is removed and whatever
+/// stood at `path` before is untouched.
+pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// Like [`write_atomic`], for content that is produced by a writer.
+pub fn write_atomic_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
+    let path = path.as_ref();
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = |source| Error::io(path, "write the file", source);
+    fs::create_dir_all(folder).map_err(|source| Error::io(folder, "make the folder", source))?;
+    let mut temporary = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(failed)?;
+    fill(temporary.as_file_mut()).map_err(failed)?;
+    set_default_permissions(temporary.as_file()).map_err(failed)?;
+    temporary.as_file().sync_all().map_err(failed)?;
+    temporary.persist(path).map_err(|error| failed(error.error))?;
+    sync_folder(folder).map_err(failed)
+}
+
+/// A rename is durable only once the folder that holds the name is on disk too.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Temporary files are private (0600); what we persist is an ordinary file that others may read.
+#[cfg(unix)]
+fn set_default_permissions(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_default_permissions(_file: &File) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_the_old_content_and_leaves_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/file.txt");
+        write_atomic(&path, b"old").unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failing_writer_keeps_the_old_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.txt");
+        write_atomic(&path, b"old").unwrap();
+        let result = write_atomic_with(&path, |file| {
+            file.write_all(b"half")?;
+            Err(std::io::Error::other("no more"))
+        });
+        assert!(result.unwrap_err().to_string().contains("file.txt: cannot write the file: no more"));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
