@@ -2,15 +2,16 @@
 //!
 //! Data flows one way, and a module may use only those before it in this list:
 //!
-//! [`dataset`] → [`augment`] → [`backbone`] → [`optim`] → [`method`] → [`weights`] → [`embedding`] →
-//! [`evaluation`] → [`tracking`] → [`training`] → [`report`] → [`experiment`]
+//! dataset → augment → backbone → optim → method → weights → embedding → evaluation → tracking → training →
+//! report → experiment
 //!
-//! [`error`], [`random`] and [`files`] are the ground they all stand on.
+//! [`error`], [`random`], [`files`] and [`state`] are the ground they all stand on.
 #![forbid(unsafe_code)]
 
 pub mod error;
 pub mod files;
 pub mod random;
+pub mod state;
 
 pub mod dataset;
 

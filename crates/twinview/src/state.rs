@@ -1,0 +1,44 @@
+//! Weights outside any framework: named arrays in PyTorch's names and layouts.
+//!
+//! This is what files hold and what models read and write; how the files are laid out is the business of
+//! `weights`.
+
+use std::collections::BTreeMap;
+
+/// Named arrays, by PyTorch's parameter names: `backbone.0.weight`.
+pub type StateDict = BTreeMap<String, Array>;
+
+/// An array of any rank in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Length of each dimension; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The values, `shape`'s product of them.
+    pub values: Values,
+}
+
+/// The values of an [`Array`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Weights and statistics.
+    F32(Vec<f32>),
+    /// Counters, such as BatchNorm's `num_batches_tracked`.
+    I64(Vec<i64>),
+}
+
+impl Array {
+    /// An array of 32-bit floats.
+    ///
+    /// # Panics
+    /// When the number of values is not the product of `shape`.
+    pub fn f32(shape: impl Into<Vec<usize>>, values: Vec<f32>) -> Self {
+        let shape = shape.into();
+        assert_eq!(shape.iter().product::<usize>(), values.len());
+        Self { shape, values: Values::F32(values) }
+    }
+
+    /// A whole number without dimensions, as PyTorch stores counters.
+    pub fn counter(value: i64) -> Self {
+        Self { shape: Vec::new(), values: Values::I64(vec![value]) }
+    }
+}
