@@ -15,4 +15,9 @@ pub mod state;
 
 pub mod dataset;
 
+pub mod backbone;
+pub mod optim;
+
+pub mod method;
+
 pub use error::{Error, Result};

@@ -1,0 +1,95 @@
+//! Learning with labels: a backbone, and a head that names the class.
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, activation};
+
+use super::Linear;
+use crate::backbone::{ConvStack, ConvStackConfig, Mode, TorchNames};
+
+/// Sizes of a [`Classifier`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassifierConfig {
+    /// The encoder.
+    pub backbone: ConvStackConfig,
+    /// Features the encoder gives for the images at hand.
+    pub features: usize,
+    /// Width of the head's hidden layer.
+    pub hidden: usize,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl ClassifierConfig {
+    /// The article's sizes for 28 × 28 grey images: 2,048 features, 32 hidden units, 10 classes.
+    pub fn article() -> Self {
+        let backbone = ConvStackConfig::article();
+        Self { features: backbone.features(28, 28), backbone, hidden: 32, classes: 10 }
+    }
+
+    /// A model with zero weights; see [`initialise`](crate::backbone::initialise).
+    pub fn init(&self, device: &Device) -> Classifier {
+        Classifier { backbone: self.backbone.init(device), fc: self.init_head(device) }
+    }
+
+    /// The head alone, with zero weights.
+    pub fn init_head(&self, device: &Device) -> Head {
+        Head {
+            hidden: Linear::new(self.features, self.hidden, device),
+            output: Linear::new(self.hidden, self.classes, device),
+        }
+    }
+}
+
+/// An encoder and a head.
+#[derive(Module, Debug)]
+pub struct Classifier {
+    /// The encoder.
+    pub backbone: ConvStack,
+    /// The head.
+    pub fc: Head,
+}
+
+impl Classifier {
+    /// Logits of `images`, `[batch, channels, height, width]` in 0..1, as `[batch, classes]`.
+    pub fn forward(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
+        self.fc.forward(self.backbone.forward(images, 1, mode))
+    }
+}
+
+impl TorchNames for Classifier {
+    fn torch_name(path: &str) -> String {
+        match path.split_once('.') {
+            Some(("fc", rest)) => format!("fc.{}", Head::torch_name(rest)),
+            _ => ConvStack::torch_name(path),
+        }
+    }
+}
+
+/// Linear, ReLU, linear.
+///
+/// In PyTorch: `fc.0` and `fc.2` of an `nn.Sequential`.
+#[derive(Module, Debug)]
+pub struct Head {
+    hidden: Linear,
+    output: Linear,
+}
+
+impl Head {
+    /// Logits of `features`, `[batch, features]`, as `[batch, classes]`.
+    pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+        self.output.forward(activation::relu(self.hidden.forward(features)))
+    }
+}
+
+impl TorchNames for Head {
+    fn torch_name(path: &str) -> String {
+        path.replace("hidden", "0").replace("output", "2")
+    }
+}
+
+impl TorchNames for ConvStack {}
+
+/// Mean cross-entropy of `logits`, `[batch, classes]`, against `labels`, `[batch]` in `0..classes`, as `[1]`.
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    activation::log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).mean().neg()
+}
