@@ -1,4 +1,50 @@
 //! Where images come from.
+//!
+//! [`open`] gives a [`Dataset`] by name: from a folder the user named, the system's folder, the user's cache, or
+//! the network, in this order. [`first_k`], [`stratified`] and [`split_validation`] choose samples from it.
+//!
+//! ```
+//! use twinview::dataset::{self, Request};
+//!
+//! let request = Request { shapes: (100, 20), ..Request::new("shapes") };
+//! let data = dataset::open(&request, &mut |_| {})?;
+//! let few = data.train.select(&dataset::stratified(&data.train, 30, 0)?);
+//! assert_eq!(few.class_counts(10), [3; 10]);
+//! # Ok::<(), twinview::Error>(())
+//! ```
+
+mod apt;
+mod catalog;
+mod download;
+#[cfg(test)]
+mod fixture;
+mod idx;
+mod load;
+mod locate;
+mod shapes;
+mod subset;
+
+pub use catalog::{CATALOG, Entry, File, Files, find};
+pub use idx::{read_images, read_labels};
+pub use locate::{Found, Request, Source, Sources, fetch, open};
+pub use shapes::shapes;
+pub use subset::{Portion, first_k, split_validation, stratified};
+
+/// News from a dataset that is being fetched, for whoever shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// Something a user should read: what was thrown away, which source is tried.
+    Message(&'a str),
+    /// How far a download is.
+    Bytes {
+        /// The file's name.
+        file: &'a str,
+        /// Bytes that are here, those of an earlier try included.
+        done: u64,
+        /// Bytes of the whole file, where the server tells.
+        total: Option<u64>,
+    },
+}
 
 /// Images of one size, in memory as bytes: `[count, channels, height, width]`, u8 in 0..=255.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +131,16 @@ impl Split {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// How many samples each of the classes `0..n_classes` has.
+    ///
+    /// # Panics
+    /// When a label is outside of them.
+    pub fn class_counts(&self, n_classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; n_classes];
+        self.labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
+        counts
     }
 
     /// A copy of the samples at `indices`, in that order.
