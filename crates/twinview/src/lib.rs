@@ -13,6 +13,7 @@ pub mod files;
 pub mod random;
 pub mod state;
 
+pub mod augment;
 pub mod dataset;
 
 pub mod backbone;

@@ -1,0 +1,192 @@
+//! Making the views of the next batch while this one is trained on.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::{Batch, ViewMaker};
+use crate::dataset::Images;
+use crate::{Error, Result};
+
+/// A batch and its views.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViewBatch {
+    /// What the views are of.
+    pub batch: Batch,
+    /// As [`ViewMaker::make`] gives them: `[views * batch, channels, height, width]`, f32 in 0..=1.
+    pub pixels: Vec<f32>,
+}
+
+/// The views of a schedule of batches, in its order, made ahead by threads of its own.
+///
+/// One batch is ready and one is being made while the caller works, so with [`Prefetch::recycle`] three buffers
+/// serve a whole run. The first error ends the sequence. Dropping it stops the threads after the batch in hand.
+#[derive(Debug)]
+pub struct Prefetch {
+    /// `None` once the sequence has ended.
+    ready: Option<Receiver<Result<ViewBatch>>>,
+    used: Sender<Vec<f32>>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Prefetch {
+    /// Starts making the views of `schedule`.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new<S>(images: Arc<Images>, schedule: S, maker: ViewMaker) -> Result<Self>
+    where
+        S: IntoIterator<Item = Batch>,
+        S::IntoIter: Send + 'static,
+    {
+        // Its own pool: in the one that trains, a caller that waits for a batch could hold the very thread that is
+        // to make it. Views are cheap beside a training step, so a quarter of the cores keeps pace.
+        let threads = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(4));
+        let no_threads =
+            |error: &dyn std::fmt::Display| Error::Config(format!("cannot start threads for views: {error}"));
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| no_threads(&error))?;
+        let (send, ready) = sync_channel(1);
+        let (used, recycled) = channel();
+        let schedule = schedule.into_iter();
+        let worker = thread::Builder::new()
+            .name("views".into())
+            .spawn(move || work(&pool, &images, schedule, &maker, &send, &recycled))
+            .map_err(|error| no_threads(&error))?;
+        Ok(Self { ready: Some(ready), used, worker: Some(worker) })
+    }
+
+    /// Gives a buffer back, to hold the views of a later batch.
+    pub fn recycle(&self, pixels: Vec<f32>) {
+        // Once the last batch is made nobody waits for buffers, and this one is simply freed.
+        let _ = self.used.send(pixels);
+    }
+}
+
+fn work(
+    pool: &ThreadPool,
+    images: &Images,
+    schedule: impl Iterator<Item = Batch>,
+    maker: &ViewMaker,
+    ready: &SyncSender<Result<ViewBatch>>,
+    recycled: &Receiver<Vec<f32>>,
+) {
+    for batch in schedule {
+        let mut pixels = recycled.try_recv().unwrap_or_default();
+        let made = pool.install(|| maker.make(images, &batch, &mut pixels));
+        let failed = made.is_err();
+        let gone = ready.send(made.map(|()| ViewBatch { batch, pixels })).is_err();
+        if failed || gone {
+            return;
+        }
+    }
+}
+
+impl Iterator for Prefetch {
+    type Item = Result<ViewBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.ready.as_ref()?.recv() {
+            Ok(made) => Some(made),
+            Err(_) => {
+                self.ready = None;
+                let panic = self.worker.take()?.join().err()?;
+                Some(Err(Error::Data(format!("making views failed: {}", panic_message(&*panic)))))
+            }
+        }
+    }
+}
+
+impl Drop for Prefetch {
+    fn drop(&mut self) {
+        // Without a receiver the worker's next send fails, and it stops.
+        self.ready = None;
+        if let Some(worker) = self.worker.take() {
+            let _ = worker.join();
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("the thread stopped")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::augment::{Augmentation, shuffled_epoch};
+
+    fn images() -> Arc<Images> {
+        Arc::new(Images::new(1, 8, 8, (0..50 * 64).map(|i| (i % 251) as u8).collect()))
+    }
+
+    fn maker() -> ViewMaker {
+        ViewMaker::new(&Augmentation::article(), &images(), 2, 3).unwrap()
+    }
+
+    #[test]
+    fn gives_the_same_batches_in_the_same_order() {
+        let schedule: Vec<Batch> = (0..3).flat_map(|epoch| shuffled_epoch(50, 16, 3, epoch, false).unwrap()).collect();
+        let expected: Vec<ViewBatch> = schedule
+            .iter()
+            .map(|batch| {
+                let mut pixels = Vec::new();
+                maker().make(&images(), batch, &mut pixels).unwrap();
+                ViewBatch { batch: batch.clone(), pixels }
+            })
+            .collect();
+        let mut prefetch = Prefetch::new(images(), schedule, maker()).unwrap();
+        let mut buffers = std::collections::BTreeSet::new();
+        for expected in expected {
+            let made = prefetch.next().unwrap().unwrap();
+            assert_eq!(made, expected);
+            // Batches of 16 and the shorter last ones pass through the same few buffers.
+            buffers.insert(made.pixels.as_ptr());
+            prefetch.recycle(made.pixels);
+        }
+        assert!(prefetch.next().is_none() && prefetch.next().is_none());
+        assert!(buffers.len() < 12, "{} buffers for 12 batches", buffers.len());
+    }
+
+    #[test]
+    fn dropping_it_early_stops_an_endless_schedule() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let endless = std::iter::repeat_with(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            Batch { indices: vec![1], ..Batch::default() }
+        });
+        let mut prefetch = Prefetch::new(images(), endless, maker()).unwrap();
+        prefetch.next().unwrap().unwrap();
+        drop(prefetch);
+        // The drop waited for the thread: one batch was taken, one lay ready, one was in hand, one may have been begun.
+        assert!(asked.load(Ordering::SeqCst) <= 4);
+        assert_eq!(Arc::strong_count(&asked), 1, "the thread and its schedule are gone");
+    }
+
+    #[test]
+    fn an_error_is_given_once_and_ends_the_sequence() {
+        let schedule = [vec![1], vec![50], vec![2]].map(|indices| Batch { indices, ..Batch::default() });
+        let mut prefetch = Prefetch::new(images(), schedule, maker()).unwrap();
+        assert!(prefetch.next().unwrap().is_ok());
+        assert!(prefetch.next().unwrap().unwrap_err().to_string().contains("image 50 of 50"));
+        assert!(prefetch.next().is_none());
+    }
+
+    #[test]
+    fn a_panic_becomes_an_error() {
+        let schedule = (0..2).map(|number| {
+            assert!(number < 1, "no batch {number}");
+            Batch { indices: vec![1], ..Batch::default() }
+        });
+        let mut prefetch = Prefetch::new(images(), schedule, maker()).unwrap();
+        assert!(prefetch.next().unwrap().is_ok());
+        assert!(prefetch.next().unwrap().unwrap_err().to_string().contains("no batch 1"));
+        assert!(prefetch.next().is_none());
+    }
+}
