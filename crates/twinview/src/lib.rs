@@ -15,6 +15,7 @@ pub mod state;
 
 pub mod augment;
 pub mod dataset;
+pub mod weights;
 
 pub mod backbone;
 pub mod optim;

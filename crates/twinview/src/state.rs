@@ -41,4 +41,27 @@ impl Array {
     pub fn counter(value: i64) -> Self {
         Self { shape: Vec::new(), values: Values::I64(vec![value]) }
     }
+
+    /// The element type, as files name it: `F32` or `I64`.
+    pub fn kind(&self) -> &'static str {
+        match self.values {
+            Values::F32(_) => "F32",
+            Values::I64(_) => "I64",
+        }
+    }
+}
+
+impl Values {
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::I64(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }

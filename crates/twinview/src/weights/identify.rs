@@ -1,0 +1,199 @@
+//! Which model a file of weights is for, told from the names and shapes in it.
+
+use std::fmt;
+
+use super::Weights;
+use crate::Error;
+use crate::state::{Array, StateDict};
+
+/// What a file's weights are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// What stands on the backbone.
+    pub model: Model,
+    /// The encoder.
+    pub backbone: Backbone,
+}
+
+/// A model, by what stands on its backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// `fc`: linear, ReLU, linear.
+    Classifier {
+        /// Length of the flattened backbone output.
+        features: usize,
+        /// Units of the hidden layer.
+        hidden: usize,
+        /// Outputs.
+        classes: usize,
+    },
+    /// `prediction_mlp`: linear, BatchNorm, ReLU, linear.
+    SimSiam {
+        /// Length of the flattened backbone output, which is the predictor's output too.
+        features: usize,
+        /// Units of the predictor's hidden layer.
+        hidden: usize,
+    },
+    /// Nothing.
+    BackboneOnly,
+}
+
+/// An encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backbone {
+    /// The article's: three times a 3 × 3 convolution of stride 2, ReLU and BatchNorm.
+    Article {
+        /// Channels of the images: 1 for grey, 3 for RGB.
+        in_channels: usize,
+        /// Output channels of the three convolutions; the article has 32, 64, 128.
+        widths: [usize; 3],
+    },
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.model {
+            Model::Classifier { features, hidden, classes } => {
+                write!(f, "classifier of {classes} classes ({features} features, {hidden} hidden units)")?;
+            }
+            Model::SimSiam { features, hidden } => {
+                write!(f, "SimSiam ({features} features, predictor of {hidden} hidden units)")?;
+            }
+            Model::BackboneOnly => write!(f, "backbone without a head")?,
+        }
+        write!(f, " on {}", self.backbone)
+    }
+}
+
+impl fmt::Display for Backbone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Article { in_channels, widths: [first, second, third] } = self;
+        write!(f, "the article's backbone ({in_channels} → {first} → {second} → {third} channels)")
+    }
+}
+
+/// Tells what the weights are.
+///
+/// # Errors
+/// [`Error::Format`], naming the file and listing what is in it, when they are of no model known here.
+pub fn identify(weights: &Weights) -> crate::Result<Kind> {
+    let state = &weights.state;
+    let found =
+        article_backbone(state).and_then(|(backbone, width)| Ok(Kind { model: model(state, width)?, backbone }));
+    found.map_err(|reason| {
+        let listed: Vec<String> =
+            state.iter().take(5).map(|(name, array)| format!("{name} {:?}", array.shape)).collect();
+        let more = if state.len() > listed.len() { ", ..." } else { "" };
+        Error::format(
+            &weights.path,
+            format!(
+                "weights of an unknown model: {reason}. The file has {} arrays: {}{more}. Known are the article's \
+                 backbone (backbone.0, 2, 3, 5, 6, 8) alone, with a classifier head (fc.0, fc.2) or with SimSiam's \
+                 predictor (prediction_mlp.0, 1, 3)",
+                state.len(),
+                listed.join(", ")
+            ),
+        )
+    })
+}
+
+/// The backbone, and the channels it ends with.
+fn article_backbone(state: &StateDict) -> Result<(Backbone, usize), String> {
+    let mut channels = Vec::new();
+    for (convolution, norm) in [(0, 2), (3, 5), (6, 8)] {
+        let [outputs, inputs, 3, 3] = shape(state, &format!("backbone.{convolution}.weight"))? else {
+            return Err(format!("backbone.{convolution}.weight is no 3 × 3 convolution"));
+        };
+        if channels.last().is_some_and(|last| last != inputs) {
+            return Err(format!(
+                "backbone.{convolution}.weight takes {inputs} channels, the layer before gives another number"
+            ));
+        }
+        for (layer, name) in
+            [(convolution, "bias"), (norm, "weight"), (norm, "bias"), (norm, "running_mean"), (norm, "running_var")]
+        {
+            require(state, &format!("backbone.{layer}.{name}"), &[*outputs])?;
+        }
+        if channels.is_empty() {
+            channels.push(*inputs);
+        }
+        channels.push(*outputs);
+    }
+    let deeper = |name: &&String| layer_of(name).is_some_and(|layer| layer > 8);
+    match (channels.as_slice(), state.keys().find(deeper)) {
+        (_, Some(name)) => Err(format!("{name} is past the article's backbone")),
+        (&[in_channels, first, second, third], None) => {
+            Ok((Backbone::Article { in_channels, widths: [first, second, third] }, third))
+        }
+        _ => Err("the backbone has not three stages".into()),
+    }
+}
+
+fn layer_of(name: &str) -> Option<usize> {
+    name.strip_prefix("backbone.")?.split('.').next()?.parse().ok()
+}
+
+/// What stands on a backbone that ends with `width` channels.
+fn model(state: &StateDict, width: usize) -> Result<Model, String> {
+    let has = |prefix: &str| state.keys().any(|name| name.starts_with(prefix));
+    let others = |name: &&String| !["backbone.", "fc.", "prediction_mlp."].iter().any(|part| name.starts_with(part));
+    if let Some(name) = state.keys().find(others) {
+        return Err(format!("{name} belongs to none of its parts"));
+    }
+    match (has("fc."), has("prediction_mlp.")) {
+        (true, true) => Err("it has both a classifier head and a predictor".into()),
+        (false, false) => Ok(Model::BackboneOnly),
+        (true, false) => {
+            let (features, hidden) = linear(state, "fc.0")?;
+            let (inputs, classes) = linear(state, "fc.2")?;
+            check_features(features, width)?;
+            if inputs != hidden {
+                return Err(format!("fc.0 gives {hidden} values and fc.2 takes {inputs}"));
+            }
+            Ok(Model::Classifier { features, hidden, classes })
+        }
+        (false, true) => {
+            let (features, hidden) = linear(state, "prediction_mlp.0")?;
+            let (inputs, outputs) = linear(state, "prediction_mlp.3")?;
+            check_features(features, width)?;
+            if (inputs, outputs) != (hidden, features) {
+                return Err(format!(
+                    "prediction_mlp.0 maps {features} values to {hidden} and prediction_mlp.3 {inputs} to {outputs}"
+                ));
+            }
+            for name in ["weight", "bias", "running_mean", "running_var"] {
+                require(state, &format!("prediction_mlp.1.{name}"), &[hidden])?;
+            }
+            Ok(Model::SimSiam { features, hidden })
+        }
+    }
+}
+
+/// Inputs and outputs of a linear layer.
+fn linear(state: &StateDict, layer: &str) -> Result<(usize, usize), String> {
+    let &[outputs, inputs] = shape(state, &format!("{layer}.weight"))? else {
+        return Err(format!("{layer}.weight is no matrix"));
+    };
+    require(state, &format!("{layer}.bias"), &[outputs])?;
+    Ok((inputs, outputs))
+}
+
+/// The flattened output is `width` maps of some size.
+fn check_features(features: usize, width: usize) -> Result<(), String> {
+    if features == 0 || features.checked_rem(width) != Some(0) {
+        return Err(format!("its head takes {features} values, which are no {width} maps of one size"));
+    }
+    Ok(())
+}
+
+fn shape<'a>(state: &'a StateDict, name: &str) -> Result<&'a [usize], String> {
+    let array: &Array = state.get(name).ok_or_else(|| format!("it has no {name}"))?;
+    Ok(&array.shape)
+}
+
+fn require(state: &StateDict, name: &str, expected: &[usize]) -> Result<(), String> {
+    match shape(state, name)? {
+        found if found == expected => Ok(()),
+        found => Err(format!("{name} has shape {found:?} where {expected:?} would fit")),
+    }
+}

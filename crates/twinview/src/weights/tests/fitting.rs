@@ -1,0 +1,166 @@
+//! Fitting weights to models, and telling what they are.
+
+use super::*;
+
+fn article(in_channels: usize, widths: [usize; 3]) -> Backbone {
+    Backbone::Article { in_channels, widths }
+}
+
+/// The arrays of a model of the same shapes as the golden files', with other values.
+fn model(part: &str) -> StateDict {
+    let mut state = values(part);
+    for array in state.values_mut() {
+        match &mut array.values {
+            Values::F32(values) => values.fill(0.25),
+            Values::I64(values) => values.fill(0),
+        }
+    }
+    state
+}
+
+fn failure(expected: &StateDict, given: &Weights, scope: &Scope) -> String {
+    let message = match_into(expected, given, scope).unwrap_err().to_string();
+    assert!(message.contains(given.path.to_str().unwrap()), "{message}");
+    message
+}
+
+#[test]
+fn a_whole_model_gets_every_value_of_the_file() {
+    let given = loaded("published.pt");
+    let (state, report) = match_into(&model("classifier"), &given, &Scope::whole()).unwrap();
+    assert_eq!(state, values("classifier"));
+    assert_eq!(report.matched.len(), state.len());
+    let text = report.to_string();
+    assert!(text.contains("loaded 25 of 25 arrays of the model"), "{text}");
+    assert!(text.ends_with("renamed: 4 arrays, such as projection_mlp.0.bias → fc.0.bias"), "{text}");
+}
+
+#[test]
+fn a_pretrained_backbone_reaches_a_classifier() {
+    let given = loaded("simsiam-protocol4.pt");
+    let scope = Scope::prefixes(["backbone."]);
+    let (state, report) = match_into(&model("classifier"), &given, &scope).unwrap();
+    let mut expected = values("simsiam");
+    expected.retain(|name, _| name.starts_with("backbone."));
+    assert_eq!(state, expected);
+    let lines: Vec<String> = report.to_string().lines().map(str::to_string).collect();
+    assert!(lines[0].ends_with("loaded 21 of 21 arrays of backbone.*"), "{report}");
+    assert_eq!(
+        lines[1..],
+        [
+            "  unused from the file: prediction_mlp.* (9)",
+            "  not to be loaded: fc.0.bias, fc.0.weight, fc.2.bias, fc.2.weight"
+        ]
+    );
+}
+
+#[test]
+fn nothing_matched_is_always_a_failure() {
+    // The article's mistake: the names of the file and of the model never meet.
+    let mut given = loaded("simsiam-protocol4.pt");
+    given.state = given.state.into_iter().map(|(name, array)| (format!("encoder.{name}"), array)).collect();
+    for scope in [Scope::whole(), Scope::prefixes(["backbone."]), Scope::whole().partial(true)] {
+        let message = failure(&model("classifier"), &given, &scope);
+        assert!(message.contains("nothing would be loaded. The file has encoder.* (30); wanted"), "{message}");
+    }
+    let message = failure(&model("classifier"), &given, &Scope::prefixes(["encoder."]).partial(true));
+    assert!(message.contains("nothing of that name in the model"), "{message}");
+}
+
+#[test]
+fn another_shape_or_type_is_always_a_failure() {
+    let mut wide = model("classifier");
+    wide.insert("fc.2.bias".into(), Array::f32([10], vec![0.0; 10]));
+    for partial in [false, true] {
+        let message = failure(&wide, &loaded("classifier.pt"), &Scope::whole().partial(partial));
+        assert!(
+            message.contains("another model: fc.2.bias is F32 [3] in the file and F32 [10] in the model"),
+            "{message}"
+        );
+    }
+    wide.insert("fc.0.bias".into(), Array { shape: vec![5], values: Values::I64(vec![0; 5]) });
+    let message = failure(&wide, &loaded("classifier.pt"), &Scope::whole());
+    assert!(
+        message.contains("fc.0.bias is F32 [5] in the file and I64 [5] in the model (2 arrays differ)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_part_is_a_failure_unless_it_was_asked_for() {
+    let given = loaded("simsiam-protocol4.pt");
+    let message = failure(&model("classifier"), &given, &Scope::whole());
+    assert!(
+        message.contains("only a part of the model is in this file: 4 of 25 arrays are missing: fc.0.bias"),
+        "{message}"
+    );
+    let (state, report) = match_into(&model("classifier"), &given, &Scope::whole().partial(true)).unwrap();
+    assert_eq!(state.len(), 21);
+    assert_eq!(report.missing, ["fc.0.bias", "fc.0.weight", "fc.2.bias", "fc.2.weight"]);
+    assert!(
+        report.to_string().contains("loaded 21 of 25 arrays of the model\n  missing in the file: fc.0.bias"),
+        "{report}"
+    );
+
+    // The file of a deeper model.
+    let mut deeper = loaded("classifier.pt");
+    deeper.state.insert("backbone.9.bias".into(), Array::f32([1], vec![1.0]));
+    let scope = Scope::prefixes(["backbone.", "fc."]);
+    let message = failure(&model("classifier"), &deeper, &scope);
+    assert!(message.contains("more than backbone.*, fc.* takes: backbone.9.bias"), "{message}");
+    let (_, report) = match_into(&model("classifier"), &deeper, &scope.partial(true)).unwrap();
+    assert_eq!(report.unused, ["backbone.9.bias"]);
+}
+
+#[test]
+fn batch_counters_may_be_missing() {
+    let mut old = loaded("classifier.pt");
+    old.state.retain(|name, _| !name.ends_with("num_batches_tracked"));
+    let (state, report) = match_into(&model("classifier"), &old, &Scope::whole()).unwrap();
+    assert_eq!(state.len(), 22);
+    assert_eq!(report.missing.len(), 3);
+}
+
+#[test]
+fn the_kind_is_told_from_names_and_shapes() {
+    let backbone = article(1, [2, 3, 4]);
+    let classifier = Model::Classifier { features: 4, hidden: 5, classes: 3 };
+    assert_eq!(identify(&loaded("published.pt")).unwrap(), Kind { model: classifier, backbone });
+    let simsiam = identify(&loaded("simsiam-protocol4.pt")).unwrap();
+    assert_eq!(simsiam, Kind { model: Model::SimSiam { features: 4, hidden: 2 }, backbone });
+    assert_eq!(
+        simsiam.to_string(),
+        "SimSiam (4 features, predictor of 2 hidden units) on the article's backbone (1 → 2 → 3 → 4 channels)"
+    );
+    let mut alone = loaded("classifier.pt");
+    alone.state.retain(|name, _| name.starts_with("backbone."));
+    assert_eq!(identify(&alone).unwrap(), Kind { model: Model::BackboneOnly, backbone });
+}
+
+#[test]
+fn an_unknown_kind_says_what_the_file_has_and_what_is_known() {
+    let message = identify(&loaded("kinds.pt")).unwrap_err().to_string();
+    assert!(
+        message.contains("unknown model: it has no backbone.0.weight. The file has 12 arrays: bfloat16 [4, 6], "),
+        "{message}"
+    );
+    assert!(message.contains("SimSiam's predictor"), "{message}");
+
+    let classifier = loaded("classifier.pt");
+    type Change = (&'static str, &'static [usize], &'static str);
+    let changes: [Change; 7] = [
+        ("backbone.0.weight", &[2, 1, 5, 5], "no 3 × 3 convolution"),
+        ("backbone.3.weight", &[3, 7, 3, 3], "takes 7 channels"),
+        ("backbone.5.running_var", &[4], "backbone.5.running_var has shape [4] where [3] would fit"),
+        ("backbone.9.weight", &[1], "past the article's backbone"),
+        ("fc.0.weight", &[5, 6], "takes 6 values, which are no 4 maps"),
+        ("fc.2.weight", &[3, 6], "fc.0 gives 5 values and fc.2 takes 6"),
+        ("layer4.weight", &[1], "layer4.weight belongs to none of its parts"),
+    ];
+    for (name, shape, expected) in changes {
+        let mut changed = classifier.clone();
+        changed.state.insert(name.into(), Array::f32(shape, vec![0.0; shape.iter().product()]));
+        let message = identify(&changed).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
