@@ -83,7 +83,7 @@ pub fn identify(weights: &Weights) -> crate::Result<Kind> {
     found.map_err(|reason| {
         let listed: Vec<String> =
             state.iter().take(5).map(|(name, array)| format!("{name} {:?}", array.shape)).collect();
-        let more = if state.len() > listed.len() { ", ..." } else { "" };
+        let more = if state.len() > listed.len() { " and more" } else { "" };
         Error::format(
             &weights.path,
             format!(

@@ -1,7 +1,7 @@
 //! Weights in files: safetensors in and out, PyTorch checkpoints in.
 //!
 //! A file is told by its content, not by its ending. Array names are made [canonical](names) on the way in;
-//! [`match_into`] fits what was loaded to a model and reports what went where; [`identify`] tells which model a
+//! [`match_into`] fits what was loaded to a model and reports what went where; [`identify()`] tells which model a
 //! file is for.
 //!
 //! ```

@@ -23,7 +23,7 @@ const USUAL_KEYS: [&str; 9] =
 /// How deep a state dict may lie inside a checkpoint.
 const DEEPEST: usize = 4;
 
-const SAVE_A_STATE_DICT: &str = "In Python, save a state dict: torch.save(model.state_dict(), \"weights.pt\")";
+const SAVE_A_STATE_DICT: &str = "in Python, save a state dict: torch.save(model.state_dict(), \"weights.pt\")";
 
 /// A state dict, and the entry of the checkpoint where it was (empty when it is the whole file).
 pub(super) struct Found {
@@ -57,7 +57,7 @@ pub(super) fn read(path: &Path) -> Result<Found, String> {
         let tensor = reader.get(&full).ok_or_else(|| format!("the tensor {full:?} cannot be read"))?;
         allowance = allowance.checked_sub(tensor.byte_len() as u64).ok_or_else(|| {
             let shape = tensor.shape();
-            format!("the tensors are far larger than the file's {file_length} bytes: {name:?} has shape {shape:?}")
+            format!("the tensors are far larger than the file's {file_length} bytes: {name:?} has shape {shape:?}. The file is damaged or made up")
         })?;
         let kind = kind(tensor.dtype())
             .ok_or_else(|| format!("the tensor {name:?} has element type {:?}; {SUPPORTED}", tensor.dtype()))?;
@@ -103,7 +103,10 @@ fn refuse_code(path: &Path) -> Result<(), String> {
     } else {
         "refused, because this checkpoint is a whole pickled model, not a state dict. Loading it in Python would call"
     };
-    Err(format!("{what} {}{more}. Nothing of it was run. {SAVE_A_STATE_DICT}", shown.join(", ")))
+    Err(format!(
+        "{what} {}{more}. Nothing of it was run. If you trust its source: {SAVE_A_STATE_DICT}",
+        shown.join(", ")
+    ))
 }
 
 fn scan_archive(reader: BufReader<File>) -> Result<BTreeSet<String>, String> {
@@ -120,7 +123,7 @@ fn scan_archive(reader: BufReader<File>) -> Result<BTreeSet<String>, String> {
         let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
         if name.contains("/code/") || name.ends_with("/constants.pkl") {
             return Err(format!(
-                "refused, because this is a TorchScript program, not a state dict. {SAVE_A_STATE_DICT}"
+                "refused, because this is a TorchScript program, not a state dict; {SAVE_A_STATE_DICT}"
             ));
         }
         if name.ends_with(".pkl") {
@@ -132,7 +135,7 @@ fn scan_archive(reader: BufReader<File>) -> Result<BTreeSet<String>, String> {
         }
     }
     if !found {
-        return Err(format!("a zip archive, but no PyTorch checkpoint: it has no data.pkl. {SAVE_A_STATE_DICT}"));
+        return Err(format!("a zip archive, but no PyTorch checkpoint: it has no data.pkl; {SAVE_A_STATE_DICT}"));
     }
     Ok(refused)
 }
@@ -159,7 +162,7 @@ fn scan_stream(reader: impl Read) -> Result<BTreeSet<String>, String> {
 fn scan_within_limit(bytes: &[u8], is_cut: bool) -> Result<Scan, String> {
     scan(bytes).map_err(|error| match error.as_str() {
         ENDS_TOO_EARLY if is_cut => {
-            format!("its pickle is longer than {} MiB, too long for a state dict. {SAVE_A_STATE_DICT}", LONGEST >> 20)
+            format!("its pickle is longer than {} MiB, too long for a state dict; {SAVE_A_STATE_DICT}", LONGEST >> 20)
         }
         _ => format!("a damaged PyTorch checkpoint: {error}. Copy or download it again"),
     })
@@ -168,7 +171,7 @@ fn scan_within_limit(bytes: &[u8], is_cut: bool) -> Result<Scan, String> {
 /// Where the state dict is: the keys that lead to it, and the names of its tensors.
 fn locate(root: &PickleValue) -> Result<(Vec<String>, Vec<String>), String> {
     let PickleValue::Dict(entries) = root else {
-        return Err(format!("no state dict but {}. {SAVE_A_STATE_DICT}", describe(root)));
+        return Err(format!("no state dict but {}; {SAVE_A_STATE_DICT}", describe(root)));
     };
     let mut trail = Vec::new();
     let tensors = descend(entries, &mut trail)?;
@@ -200,7 +203,7 @@ fn descend(entries: &Entries, trail: &mut Vec<String>) -> Result<Vec<String>, St
             trail.push(key.to_string());
             descend(inner, trail)
         }
-        [] => Err(format!("no state dict: found {}. {SAVE_A_STATE_DICT}", describe_entries(entries))),
+        [] => Err(format!("no state dict: found {}; {SAVE_A_STATE_DICT}", describe_entries(entries))),
         several => {
             let keys: Vec<_> = several.iter().map(|(key, _)| key).collect();
             Err(format!(
