@@ -13,13 +13,24 @@ pub mod files;
 pub mod random;
 pub mod state;
 
-pub mod augment;
 pub mod dataset;
-pub mod weights;
+
+pub mod augment;
 
 pub mod backbone;
+
 pub mod optim;
 
 pub mod method;
+
+pub mod weights;
+
+pub mod embedding;
+
+pub mod evaluation;
+
+pub mod tracking;
+
+pub mod training;
 
 pub use error::{Error, Result};

@@ -75,6 +75,21 @@ pub struct Head {
 }
 
 impl Head {
+    /// Features it takes.
+    pub fn features(&self) -> usize {
+        self.hidden.weight.dims()[0]
+    }
+
+    /// Classes it tells apart.
+    pub fn classes(&self) -> usize {
+        self.output.weight.dims()[1]
+    }
+
+    /// Where its weights live.
+    pub fn device(&self) -> Device {
+        self.output.weight.device()
+    }
+
     /// Logits of `features`, `[batch, features]`, as `[batch, classes]`.
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
         self.output.forward(activation::relu(self.hidden.forward(features)))

@@ -1,0 +1,3 @@
+//! x
+mod features;
+pub use features::{Features, extract, in_batches};

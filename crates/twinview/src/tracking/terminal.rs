@@ -1,0 +1,147 @@
+//! Progress for a person: a bar on a terminal, plain lines in a log.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Reporter;
+
+/// Time between two lines in a log, so that long epochs are seen to live.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Writes to standard error: a bar with loss, images per second and time left where that is a terminal, and
+/// a line an epoch (or every half minute) where it is not.
+#[derive(Debug)]
+pub struct Terminal {
+    work: Option<Work>,
+}
+
+#[derive(Debug)]
+struct Work {
+    label: String,
+    steps: u64,
+    done: u64,
+    images: usize,
+    loss: f64,
+    begun: Instant,
+    begun_at: u64,
+    last_line: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Terminal {
+    /// A reporter without work yet.
+    pub fn new() -> Self {
+        Self { work: None }
+    }
+}
+
+impl Default for Terminal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Work {
+    fn rate(&self) -> f64 {
+        self.images as f64 / self.begun.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    /// Time left at the pace so far.
+    fn left(&self) -> Duration {
+        let made = (self.done - self.begun_at).max(1) as f64;
+        Duration::from_secs_f64(self.begun.elapsed().as_secs_f64() / made * (self.steps - self.done) as f64)
+    }
+
+    fn figures(&self) -> String {
+        format!("loss {:.4}, {:.0} images/s", self.loss, self.rate())
+    }
+}
+
+impl Reporter for Terminal {
+    fn start(&mut self, label: &str, steps: u64, done: u64) {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(steps).with_position(done);
+            // The template is ours and fixed, so a default style stands in for an error that cannot come.
+            let style = ProgressStyle::with_template("{prefix} {wide_bar:.cyan/dim} {pos}/{len} {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(label.to_owned());
+            bar
+        });
+        if bar.is_none() {
+            eprintln!("{label}: {steps} steps{}", if done > 0 { format!(", {done} done") } else { String::new() });
+        }
+        let now = Instant::now();
+        let label = label.to_owned();
+        self.work = Some(Work {
+            label,
+            steps,
+            done,
+            images: 0,
+            loss: f64::NAN,
+            begun: now,
+            begun_at: done,
+            last_line: now,
+            bar,
+        });
+    }
+
+    fn step(&mut self, images: usize, loss: f64) {
+        let Some(work) = &mut self.work else { return };
+        work.done += 1;
+        work.images += images;
+        // The mean over about 20 steps is easier to read than one batch's loss.
+        work.loss = if work.loss.is_nan() { loss } else { 0.95 * work.loss + 0.05 * loss };
+        if let Some(bar) = &work.bar {
+            bar.set_message(format!("{}, {} left", work.figures(), minutes(work.left())));
+            bar.set_position(work.done);
+        } else if work.last_line.elapsed() >= LINE_EVERY {
+            work.last_line = Instant::now();
+            let (label, done, steps) = (&work.label, work.done, work.steps);
+            eprintln!("{label}: step {done}/{steps}, {}, {} left", work.figures(), minutes(work.left()));
+        }
+    }
+
+    fn epoch(&mut self, summary: &str) {
+        let Some(work) = &mut self.work else { return };
+        // Short epochs would fill the log; a bar has no room for them at all.
+        if work.bar.is_none() && (work.last_line.elapsed() >= LINE_EVERY / 10 || work.done == work.steps) {
+            work.last_line = Instant::now();
+            eprintln!("{}: {summary}, {:.0} images/s, {} left", work.label, work.rate(), minutes(work.left()));
+        }
+    }
+
+    fn message(&mut self, text: &str) {
+        match self.work.as_ref().and_then(|work| work.bar.as_ref()) {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(Work { bar: Some(bar), .. }) = self.work.take() {
+            bar.finish();
+        }
+    }
+}
+
+/// `1:05` or `2:01:05`.
+fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds / 3600 {
+        0 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_on_a_clock() {
+        assert_eq!(minutes(Duration::from_secs(65)), "1:05");
+        assert_eq!(minutes(Duration::from_secs(7265)), "2:01:05");
+    }
+}

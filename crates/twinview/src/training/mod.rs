@@ -1,0 +1,39 @@
+//! The training loop, and what makes it survive: run directories, checkpoints, resume.
+
+mod checkpoint;
+mod fit;
+mod plan;
+mod pretrain;
+mod probe;
+mod run_dir;
+mod supervised;
+
+pub use checkpoint::{Checkpoint, Position};
+pub use plan::Plan;
+pub use pretrain::pretrain;
+pub use probe::{HeadPlan, Statistics, train_head};
+pub use run_dir::{RunDir, weights_file};
+pub use supervised::{predict, train_classifier};
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Device;
+
+use crate::tracking::Reporter;
+
+/// What every training needs from outside.
+pub struct Context<'a> {
+    /// Where tensors live, with automatic differentiation.
+    pub device: Device,
+    /// Becomes true when the user asks to stop.
+    pub interrupt: &'a AtomicBool,
+    /// Who is told how it goes.
+    pub reporter: &'a mut dyn Reporter,
+}
+
+impl Context<'_> {
+    /// Whether the user asked to stop.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,35 @@
+//! Training without labels.
+
+use std::sync::Arc;
+
+use super::fit::{Outcome, fit};
+use super::supervised::to_tensor;
+use super::{Context, Plan, RunDir};
+use crate::Result;
+use crate::augment::{Prefetch, ViewMaker};
+use crate::backbone::state_dict;
+use crate::dataset::Images;
+use crate::method::{Method, Step};
+
+/// Trains `model` on two views of each image: views, forward, loss, backward, update.
+pub fn pretrain<M: Method>(
+    model: M,
+    label: &str,
+    images: &Arc<Images>,
+    plan: &Plan,
+    run: &RunDir,
+    context: &mut Context<'_>,
+) -> Result<M> {
+    let maker = ViewMaker::new(&plan.augmentation, images, 2, plan.seed)?;
+    let device = context.device.clone();
+    let open = |schedule| {
+        let views = Prefetch::new(Arc::clone(images), schedule, maker)?;
+        Ok(views.map(|views| views.map(|views| (views.batch.indices.len(), views))))
+    };
+    let model = fit(model, label, images.len(), plan, run, context, open, |model: &M, views| {
+        let Step { loss, output } = model.step(to_tensor(views.pixels, images, &device));
+        Outcome { loss, watched: Some(output) }
+    })?;
+    run.finish(&state_dict(&model))?;
+    Ok(model)
+}

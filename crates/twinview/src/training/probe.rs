@@ -1,0 +1,93 @@
+//! A head on a frozen backbone.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::fit::{Outcome, fit};
+use super::supervised::{labels_of, to_tensor};
+use super::{Context, Plan, RunDir};
+use crate::Result;
+use crate::augment::{Batch, Prefetch, ViewMaker};
+use crate::backbone::{Mode, state_dict};
+use crate::dataset::Split;
+use crate::embedding::extract;
+use crate::method::{Classifier, Head, cross_entropy};
+
+/// What the frozen backbone's BatchNorm does while the head learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Statistics {
+    /// It normalises with the running statistics and leaves them as they are: nothing of the backbone moves,
+    /// and its features are computed once.
+    #[default]
+    Fixed,
+    /// It normalises with each batch's own and updates the running ones, as the article's listing does.
+    Updating,
+}
+
+/// How a head is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeadPlan {
+    /// What BatchNorm does meanwhile.
+    #[serde(default)]
+    pub statistics: Statistics,
+    /// The training itself.
+    #[serde(flatten)]
+    pub plan: Plan,
+}
+
+/// Trains the head of `model` on `split`; no weight of its backbone moves.
+pub fn train_head(
+    model: Classifier,
+    label: &str,
+    split: &Split,
+    head_plan: &HeadPlan,
+    run: &RunDir,
+    context: &mut Context<'_>,
+) -> Result<Classifier> {
+    let Classifier { backbone, fc } = model;
+    let device = context.device.clone();
+    let backbone = backbone.freeze();
+    let plan = &head_plan.plan;
+    let fc = match head_plan.statistics {
+        Statistics::Fixed => {
+            let features = extract(&backbone, &split.images)?;
+            let (count, width) = (features.rows(), features.dimensions());
+            let features = Tensor::<2>::from_data(TensorData::new(features.into_values(), [count, width]), &device);
+            let open = |schedule| Ok(Iterator::map(schedule, |batch: Batch| Ok((batch.indices.len(), batch))));
+            fit(fc, label, split.len(), plan, run, context, open, |fc: &Head, batch: Batch| {
+                let rows: Vec<i32> = batch.indices.iter().map(|&index| index as i32).collect();
+                let rows = Tensor::from_ints(rows.as_slice(), &device);
+                let logits = fc.forward(features.clone().select(0, rows));
+                Outcome {
+                    loss: cross_entropy(logits, labels_of(&split.labels, &batch.indices, &device)),
+                    watched: None,
+                }
+            })?
+        }
+        Statistics::Updating => {
+            let images = Arc::new(split.images.clone());
+            let maker = ViewMaker::new(&plan.augmentation, &images, 1, plan.seed)?;
+            let open = |schedule| {
+                let views = Prefetch::new(Arc::clone(&images), schedule, maker)?;
+                Ok(views.map(|views| views.map(|views| (views.batch.indices.len(), views))))
+            };
+            // The whole classifier goes through the loop, so that its statistics are in the checkpoints.
+            let whole = Classifier { backbone, fc };
+            let whole = fit(whole, label, split.len(), plan, run, context, open, |model: &Classifier, views| {
+                let labels = labels_of(&split.labels, &views.batch.indices, &device);
+                let features =
+                    model.backbone.forward(to_tensor(views.pixels, &images, &device), 1, Mode::Train).detach();
+                Outcome { loss: cross_entropy(model.fc.forward(features), labels), watched: None }
+            })?;
+            run.finish(&state_dict(&whole))?;
+            return Ok(whole);
+        }
+    };
+    let whole = Classifier { backbone, fc };
+    run.finish(&state_dict(&whole))?;
+    Ok(whole)
+}

@@ -1,0 +1,134 @@
+//! The folder that holds all of a run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::state::StateDict;
+use crate::{Error, Result, files, weights};
+
+const CONFIG: &str = "config.toml";
+const WEIGHTS: &str = "weights.safetensors";
+
+/// A run directory: `config.toml`, `metrics.jsonl`, `checkpoints/`, and when the training is over
+/// `weights.safetensors`.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Opens `path` for a run with the settings `config`, making it where it is missing.
+    ///
+    /// With `resume`, a run with the same settings may be there and is gone on with.
+    ///
+    /// # Errors
+    /// When another run is there, or one with the same settings and `resume` is false, or when the folder
+    /// cannot be written.
+    pub fn open(path: impl AsRef<Path>, config: &impl Serialize, resume: bool) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let file = path.join(CONFIG);
+        let unserialisable = |error| Error::Config(format!("the settings cannot be written as TOML: {error}"));
+        let settings = toml::to_string(config).map_err(unserialisable)?;
+        match fs::read_to_string(&file) {
+            Ok(found) if without_header(&found) != settings => {
+                let difference = first_difference(without_header(&found), &settings);
+                let message =
+                    format!("holds a run with other settings ({difference}). Choose another folder with --run");
+                return Err(Error::format(&path, message));
+            }
+            Ok(_) if !resume => {
+                let message =
+                    "holds this run already. Add --resume to go on with it, or choose another folder with --run";
+                return Err(Error::format(&path, message));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                files::write_atomic(&file, format!("{}{settings}", header()).as_bytes())?;
+            }
+            Err(error) => return Err(Error::io(&file, "read the settings", error)),
+        }
+        Ok(Self { path })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file or folder in it.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Whether the training is over.
+    pub fn is_finished(&self) -> bool {
+        self.join(WEIGHTS).is_file()
+    }
+
+    /// Writes the weights that the training ends with.
+    pub fn finish(&self, state: &StateDict) -> Result<()> {
+        weights::save(self.join(WEIGHTS), state, &metadata())
+    }
+
+    /// The weights that the training ended with.
+    pub fn weights(&self) -> Result<weights::Weights> {
+        weights::load(self.join(WEIGHTS))
+    }
+}
+
+/// What a weights file says of its maker.
+pub(super) fn metadata() -> BTreeMap<String, String> {
+    // `format` is what Hugging Face's loaders look for.
+    let entries = [("format", "pt"), ("twinview", env!("CARGO_PKG_VERSION"))];
+    entries.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// The file with weights that `path` names: itself, or where it is a run directory the weights in there.
+pub fn weights_file(path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    if path.is_dir() { path.join(WEIGHTS) } else { path.to_path_buf() }
+}
+
+/// Comments that say which program wrote the settings; they may differ between two equal runs.
+fn header() -> String {
+    format!("# twinview {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+fn without_header(text: &str) -> &str {
+    let mut rest = text;
+    while let Some(tail) = rest.strip_prefix('#') {
+        rest = tail.split_once('\n').map_or("", |(_, tail)| tail);
+    }
+    rest
+}
+
+/// The first setting that two TOML texts do not share.
+fn first_difference(there: &str, here: &str) -> String {
+    let differing = there.lines().zip(here.lines()).find(|(there, here)| there != here);
+    match differing {
+        Some((there, here)) => format!("{there} there, {here} here"),
+        None => "one has settings that the other lacks".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::Plan;
+
+    #[test]
+    fn a_run_is_gone_on_with_only_when_asked_and_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let plan = Plan::new(2, 8, 0.1);
+        RunDir::open(&path, &plan, false).unwrap();
+        let message = RunDir::open(&path, &plan, false).unwrap_err().to_string();
+        assert!(message.contains("Add --resume"), "{message}");
+        RunDir::open(&path, &plan, true).unwrap();
+        let message = RunDir::open(&path, &Plan::new(3, 8, 0.1), true).unwrap_err().to_string();
+        assert!(message.contains("epochs = 2 there, epochs = 3 here"), "{message}");
+    }
+}
