@@ -14,5 +14,7 @@ pub mod random;
 pub mod state;
 
 pub mod dataset;
+pub mod evaluation;
+pub mod report;
 
 pub use error::{Error, Result};
