@@ -14,6 +14,8 @@ pub mod random;
 pub mod state;
 
 pub mod dataset;
+pub mod evaluation;
+pub mod report;
 
 pub mod augment;
 

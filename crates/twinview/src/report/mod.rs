@@ -1,0 +1,3 @@
+//! What a run shows of itself.
+
+pub mod figures;
