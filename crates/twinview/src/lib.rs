@@ -14,8 +14,6 @@ pub mod random;
 pub mod state;
 
 pub mod dataset;
-pub mod evaluation;
-pub mod report;
 
 pub mod augment;
 
@@ -34,5 +32,9 @@ pub mod evaluation;
 pub mod tracking;
 
 pub mod training;
+
+pub mod report;
+
+pub mod experiment;
 
 pub use error::{Error, Result};

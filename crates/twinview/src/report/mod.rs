@@ -1,3 +1,6 @@
 //! What a run shows of itself.
 
+mod comparison;
 pub mod figures;
+
+pub use comparison::{ArmResult, Comparison, Role};

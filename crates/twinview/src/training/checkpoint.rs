@@ -1,7 +1,7 @@
 //! Everything that is needed to go on with a training as if it had never stopped.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Plan;
 use super::run_dir::{RunDir, metadata};
@@ -9,7 +9,7 @@ use crate::state::StateDict;
 use crate::{Error, Result, weights};
 
 const FOLDER: &str = "checkpoints";
-const OPTIMIZER: &str = "optimizer.";
+pub(super) const OPTIMIZER: &str = "optimizer.";
 
 /// A training at rest.
 ///
@@ -39,7 +39,7 @@ impl Checkpoint {
     /// # Errors
     /// When it was made under another plan or cannot be read.
     pub fn last(run: &RunDir, plan: &Plan) -> Result<Option<Self>> {
-        let Some(path) = files(run)?.pop() else { return Ok(None) };
+        let Some(path) = files(run.path())?.pop() else { return Ok(None) };
         let loaded = weights::load(&path)?;
         let entry = |name: &str| {
             let value = loaded.metadata.get(name);
@@ -69,7 +69,7 @@ impl Checkpoint {
         entries.insert("loss_sum".to_owned(), format!("{loss_sum:?}"));
         let mut state = self.model;
         state.extend(self.optimizer.into_iter().map(|(name, array)| (format!("{OPTIMIZER}{name}"), array)));
-        let old = files(run)?;
+        let old = files(run.path())?;
         let path = run.join(FOLDER).join(format!("step-{step:08}.safetensors"));
         weights::save(&path, &state, &entries)?;
         for file in old.into_iter().filter(|file| *file != path) {
@@ -86,8 +86,8 @@ fn fingerprint(plan: &Plan) -> String {
     serde_json::to_string(&plan).unwrap_or_default()
 }
 
-/// The checkpoints of `run`, oldest first.
-fn files(run: &RunDir) -> Result<Vec<PathBuf>> {
+/// The checkpoints in the run directory `run`, oldest first.
+pub(super) fn files(run: &Path) -> Result<Vec<PathBuf>> {
     let folder = run.join(FOLDER);
     let failed = |error| Error::io(&folder, "list the checkpoints", error);
     let entries = match fs::read_dir(&folder) {

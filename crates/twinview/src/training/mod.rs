@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod fit;
+mod loading;
 mod plan;
 mod pretrain;
 mod probe;
@@ -9,10 +10,11 @@ mod run_dir;
 mod supervised;
 
 pub use checkpoint::{Checkpoint, Position};
+pub use loading::{load_backbone, load_weights, open_weights};
 pub use plan::Plan;
 pub use pretrain::pretrain;
 pub use probe::{HeadPlan, Statistics, train_head};
-pub use run_dir::{RunDir, weights_file};
+pub use run_dir::RunDir;
 pub use supervised::{predict, train_classifier};
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -30,12 +30,12 @@ pub enum Statistics {
 
 /// How a head is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HeadPlan {
     /// What BatchNorm does meanwhile.
     #[serde(default)]
     pub statistics: Statistics,
     /// The training itself.
-    #[serde(flatten)]
     pub plan: Plan,
 }
 

@@ -10,7 +10,7 @@ use crate::state::StateDict;
 use crate::{Error, Result, files, weights};
 
 const CONFIG: &str = "config.toml";
-const WEIGHTS: &str = "weights.safetensors";
+pub(super) const WEIGHTS: &str = "weights.safetensors";
 
 /// A run directory: `config.toml`, `metrics.jsonl`, `checkpoints/`, and when the training is over
 /// `weights.safetensors`.
@@ -84,12 +84,6 @@ pub(super) fn metadata() -> BTreeMap<String, String> {
     // `format` is what Hugging Face's loaders look for.
     let entries = [("format", "pt"), ("twinview", env!("CARGO_PKG_VERSION"))];
     entries.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
-}
-
-/// The file with weights that `path` names: itself, or where it is a run directory the weights in there.
-pub fn weights_file(path: impl AsRef<Path>) -> PathBuf {
-    let path = path.as_ref();
-    if path.is_dir() { path.join(WEIGHTS) } else { path.to_path_buf() }
 }
 
 /// Comments that say which program wrote the settings; they may differ between two equal runs.
