@@ -26,8 +26,10 @@ pub(super) fn fetch(
 ) -> std::result::Result<(), String> {
     let package = entry.debian_package.ok_or("no Debian package holds it")?;
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    // Inside the target folder, so that the files can be moved there by renaming.
-    let scratch = tempfile::Builder::new().prefix(".apt-").tempdir_in(folder).map_err(failed)?;
+    // Inside the target folder, so that the files can be moved there by renaming. One fixed name, so that what a
+    // killed run left behind goes too; the caller holds the folder's lock.
+    let _ = fs::remove_dir_all(folder.join(".apt"));
+    let scratch = tempfile::Builder::new().prefix(".apt").rand_bytes(0).tempdir_in(folder).map_err(failed)?;
     let scratch = scratch.path();
     for needed in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(scratch.join(needed)).map_err(failed)?;
@@ -120,6 +122,18 @@ mod tests {
         assert!(failing.starts_with("sh failed (") && failing.ends_with("): E: no such package"), "{failing}");
         run(Command::new("sh").args(["-c", "pwd > here"]), scratch.path()).unwrap();
         assert!(scratch.path().join("here").is_file());
+    }
+
+    #[test]
+    #[ignore = "needs apt-get and a Debian mirror; run it as an ordinary user too"]
+    fn the_debian_package_gives_the_published_files() {
+        use super::super::load::{Trust, load};
+        let folder = tempfile::tempdir().unwrap();
+        let entry = super::super::catalog::find("fashion-mnist").unwrap();
+        fs::create_dir_all(folder.path().join(".apt/left/behind")).unwrap();
+        fetch(entry, folder.path(), &mut |_| {}).unwrap();
+        assert!(load(folder.path(), entry, Trust::Published).is_ok());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// Which dataset is wanted, and where it may come from.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// A name from the [catalogue](super::CATALOG), or `shapes`.
+    /// A name from the [catalogue](super::catalog), or `shapes`.
     pub name: String,
     /// The folder that holds the files. Then no other place is tried.
     pub data: Option<PathBuf>,
@@ -232,8 +232,9 @@ fn cached(
         return Ok(found(folder.to_path_buf(), Source::Cache, loaded));
     }
     let one_line = |error: Error| vec![error.to_string()];
-    fs::create_dir_all(folder)
-        .map_err(|source| vec![Error::io(folder, "make the cache folder", source).to_string()])?;
+    fs::create_dir_all(folder).map_err(|source| {
+        vec![format!("{}: cannot make the cache folder: {source}. Set XDG_CACHE_HOME to another", folder.display())]
+    })?;
     let _lock = lock(folder, progress).map_err(one_line)?;
     let thrown_away = discard_damaged(entry, folder, progress).map_err(one_line)?;
     let mut tried = match (thrown_away, load(folder, entry, Trust::Published)) {

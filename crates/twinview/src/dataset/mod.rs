@@ -14,7 +14,7 @@
 //! ```
 
 mod apt;
-mod catalog;
+pub mod catalog;
 mod download;
 #[cfg(test)]
 mod fixture;
@@ -24,7 +24,6 @@ mod locate;
 mod shapes;
 mod subset;
 
-pub use catalog::{CATALOG, Entry, File, Files, find};
 pub use idx::{read_images, read_labels};
 pub use locate::{Found, Request, Source, Sources, fetch, open};
 pub use shapes::shapes;
@@ -108,7 +107,8 @@ impl Images {
 
     /// A copy of the images at `indices`, in that order.
     pub fn select(&self, indices: &[usize]) -> Self {
-        let pixels = indices.iter().flat_map(|&index| self.image(index)).copied().collect();
+        let mut pixels = Vec::with_capacity(indices.len() * self.image_len());
+        indices.iter().for_each(|&index| pixels.extend_from_slice(self.image(index)));
         Self { pixels, ..*self }
     }
 }
@@ -160,4 +160,18 @@ pub struct Dataset {
     pub train: Split,
     /// What is read once, at the end.
     pub test: Split,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn select_keeps_the_order_asked_for() {
+        let split = Split { images: Images::new(2, 1, 2, (0..12).collect()), labels: vec![5, 6, 7] };
+        let chosen = split.select(&[2, 0, 2]);
+        assert_eq!(chosen.images.pixels(), [8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11]);
+        assert_eq!(chosen.labels, [7, 5, 7]);
+        assert_eq!(chosen.class_counts(8), [0, 0, 0, 0, 0, 1, 0, 2]);
+    }
 }

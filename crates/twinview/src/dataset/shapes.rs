@@ -33,7 +33,7 @@ const CLASSES: [&str; 10] = [
 const SIDE: usize = 28;
 
 /// Points a pixel is averaged over, in each direction.
-const SAMPLES: usize = 4;
+const SAMPLES: usize = 3;
 
 /// Draws `train` training and `test` test images, `[count, 1, 28, 28]`, with 10 classes.
 ///
@@ -74,23 +74,16 @@ fn draw(class: usize, random: &mut Random, image: &mut [u8]) {
     let blob = [random.uniform_in(0.0, 28.0), random.uniform_in(0.0, 28.0), random.uniform_in(1.0, 3.0)];
     let blob_ink = random.uniform_in(0.0, 255.0);
     let shading = [random.uniform_in(-1.5, 1.5), random.uniform_in(-1.5, 1.5)];
-    let noise = random.uniform_in(5.0, 30.0);
+    let noise = random.uniform_in(4.0, 24.0);
     for (index, pixel) in image.iter_mut().enumerate() {
         let (row, column) = ((index / SIDE) as f32, (index % SIDE) as f32);
-        let covered = coverage(row, column, |y, x| figure.covers(y, x));
-        let blobbed = coverage(row, column, |y, x| (y - blob[0]).hypot(x - blob[1]) < blob[2]);
+        let covered = figure.coverage(row, column);
+        let blobbed = (blob[2] + 0.5 - (row + 0.5 - blob[0]).hypot(column + 0.5 - blob[1])).clamp(0.0, 1.0);
         let value = ground + (ink - ground) * covered;
         let value = value + (blob_ink - value) * blobbed;
         let shade = shading[0] * (row - 13.5) + shading[1] * (column - 13.5);
         *pixel = (value + shade + noise * random.normal()).round().clamp(0.0, 255.0) as u8;
     }
-}
-
-/// The part of a pixel that lies inside: this is what smooths the edges.
-fn coverage(row: f32, column: f32, inside: impl Fn(f32, f32) -> bool) -> f32 {
-    let at = |step: usize| (step as f32 + 0.5) / SAMPLES as f32;
-    let hits = (0..SAMPLES * SAMPLES).filter(|i| inside(row + at(i / SAMPLES), column + at(i % SAMPLES))).count();
-    hits as f32 / (SAMPLES * SAMPLES) as f32
 }
 
 /// A shape in its place. Lengths are in pixels, `y` runs down.
@@ -112,7 +105,7 @@ impl Figure {
     fn new(class: usize, random: &mut Random) -> Self {
         let radius = random.uniform_in(6.5, 11.0);
         let stretch = random.uniform_in(0.85, 1.18);
-        let room = 14.0 - 0.8 * radius;
+        let room = 9.0 - 0.6 * radius;
         Self {
             class,
             centre: [14.0 + random.uniform_in(-room, room), 14.0 + random.uniform_in(-room, room)],
@@ -124,6 +117,13 @@ impl Figure {
         }
     }
 
+    /// The part of a pixel that lies inside: this is what smooths the edges.
+    fn coverage(&self, row: f32, column: f32) -> f32 {
+        let at = |step: usize| (step as f32 + 0.5) / SAMPLES as f32;
+        let hits = (0..SAMPLES * SAMPLES).filter(|i| self.covers(row + at(i / SAMPLES), column + at(i % SAMPLES)));
+        hits.count() as f32 / (SAMPLES * SAMPLES) as f32
+    }
+
     fn covers(&self, y: f32, x: f32) -> bool {
         let (dy, dx) = (y - self.centre[0], x - self.centre[1]);
         let (sin, cos) = self.tilt;
@@ -131,21 +131,25 @@ impl Figure {
         let v = (cos * dy - sin * dx) / self.radius[0];
         let u = (sin * dy + cos * dx) / self.radius[1];
         let edge = u.abs().max(v.abs());
-        let wave = |t: f32, phase: f32| (t * self.frequency + phase).rem_euclid(1.0) - 0.5;
-        let (row, column) = (wave(v, self.phase[0]), wave(u, self.phase[1]));
-        edge < 1.0
-            && match self.class {
-                0 => u.hypot(v) < 0.9,
-                1 => edge < 0.8,
-                2 => v < 0.75 && v > 2.0 * u.abs() - 0.95,
-                3 => u.abs().min(v.abs()) < 0.28,
-                4 => (0.55..0.95).contains(&u.hypot(v)),
-                5 => row < 0.0,
-                6 => column < 0.0,
-                7 => wave((v + self.flip * u) * std::f32::consts::FRAC_1_SQRT_2, self.phase[0]) < 0.0,
-                8 => (row < 0.0) == (column < 0.0),
-                _ => row.hypot(column) < 0.32,
-            }
+        if edge >= 1.0 {
+            return false;
+        }
+        let wave = |t: f32, phase: f32| {
+            let place = t * self.frequency + phase;
+            place - place.floor() - 0.5
+        };
+        match self.class {
+            0 => u * u + v * v < 0.9 * 0.9,
+            1 => edge < 0.8,
+            2 => v < 0.75 && v > 2.0 * u.abs() - 0.95,
+            3 => u.abs().min(v.abs()) < 0.28,
+            4 => (0.55 * 0.55..0.95 * 0.95).contains(&(u * u + v * v)),
+            5 => wave(v, self.phase[0]) < 0.0,
+            6 => wave(u, self.phase[1]) < 0.0,
+            7 => wave((v + self.flip * u) * std::f32::consts::FRAC_1_SQRT_2, self.phase[0]) < 0.0,
+            8 => (wave(v, self.phase[0]) < 0.0) == (wave(u, self.phase[1]) < 0.0),
+            _ => wave(v, self.phase[0]).hypot(wave(u, self.phase[1])) < 0.32,
+        }
     }
 }
 
@@ -196,8 +200,7 @@ mod tests {
             let mean = (0..200)
                 .map(|index| {
                     let figure = Figure::new(class, &mut stream.at(0, index, 0));
-                    let pixels = (0..SIDE * SIDE)
-                        .map(|i| coverage((i / SIDE) as f32, (i % SIDE) as f32, |y, x| figure.covers(y, x)));
+                    let pixels = (0..SIDE * SIDE).map(|i| figure.coverage((i / SIDE) as f32, (i % SIDE) as f32));
                     pixels.sum::<f32>() / (figure.radius[0] * figure.radius[1] * square)
                 })
                 .sum::<f32>()

@@ -167,3 +167,16 @@ fn shapes_need_no_place() {
     }
     assert!(fetch(&request, &mut |_| {}).unwrap_err().to_string().contains("nothing to fetch"));
 }
+
+/// Figures from the dataset's own page: 6,000 and 1,000 images a class; the first training image is an ankle boot.
+#[test]
+#[ignore = "needs Fashion-MNIST on this machine, or a network"]
+fn fashion_mnist_is_what_was_published() {
+    let data = open(&Request::new("fashion-mnist"), &mut |_| {}).unwrap();
+    assert_eq!(data.train.class_counts(10), [6_000; 10]);
+    assert_eq!(data.test.class_counts(10), [1_000; 10]);
+    assert_eq!(data.class_names[usize::from(data.train.labels[0])], "Ankle boot");
+    let sum: u64 = data.train.images.pixels().iter().map(|&pixel| u64::from(pixel)).sum();
+    let mean = sum as f64 / data.train.images.pixels().len() as f64 / 255.0;
+    assert!((mean - 0.2860).abs() < 5e-5, "{mean}");
+}
