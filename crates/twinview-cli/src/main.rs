@@ -1,3 +1,36 @@
-//! The `twinview` program.
+//! The `twinview` program: arguments in, results out; everything else is the library's.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod args;
+mod commands;
+mod settings;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command, DataCommand};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Reproduce(args) => commands::reproduce(args),
+        Command::Data { command: DataCommand::Fetch(args) } => commands::data::fetch(&args),
+        Command::Data { command: DataCommand::Show(args) } => commands::data::show(&args),
+        Command::Train(args) => commands::train::train(args),
+        Command::Pretrain(args) => commands::train::pretrain(args),
+        Command::Probe(args) => commands::train::probe(args),
+        Command::Evaluate(args) => commands::evaluate(&args),
+        Command::Embed(args) => commands::embed(&args),
+        Command::Import(args) => commands::convert(&args),
+        Command::Export(args) => commands::convert(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("twinview: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

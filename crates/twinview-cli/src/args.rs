@@ -1,0 +1,275 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use twinview::embedding::Metric;
+
+/// Learn from images nobody labelled.
+#[derive(Parser)]
+#[command(name = "twinview", version, about, long_about = None, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// The article's comparison, start to finish, with controls and a report
+    ///
+    /// Interrupted or killed, it goes on where it was when it is run again.
+    Reproduce(ReproduceArgs),
+    /// Get a dataset, look at it
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+    /// Train a classifier with labels
+    Train(TrainArgs),
+    /// Train an encoder without labels
+    Pretrain(PretrainArgs),
+    /// Train a head on a frozen encoder
+    Probe(ProbeArgs),
+    /// Classification report, confusion matrix and prediction grid of a classifier
+    Evaluate(EvaluateArgs),
+    /// Features of a split, their UMAP and a scatter plot
+    Embed(EmbedArgs),
+    /// Weights from PyTorch (.pt, .pth) or safetensors into Twinview's form
+    Import(ConvertArgs),
+    /// Weights of a run as safetensors with PyTorch's names
+    Export(ConvertArgs),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DataCommand {
+    /// Find a dataset or download it, and say where it lies
+    Fetch(DataArgs),
+    /// Class counts and a picture of 16 images
+    Show(ShowArgs),
+}
+
+/// Which dataset, and where it is.
+#[derive(Args, Clone)]
+pub(crate) struct DataArgs {
+    /// Dataset: fashion-mnist, mnist, kmnist, or shapes, which is drawn by the program
+    #[arg(long, default_value = "fashion-mnist")]
+    pub(crate) dataset: String,
+    /// Folder with the dataset's files; otherwise TWINVIEW_DATA, the system, the cache and the net are tried
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum SplitName {
+    Train,
+    Test,
+}
+
+#[derive(Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Which split the picture shows
+    #[arg(long, value_enum, default_value = "train")]
+    pub(crate) split: SplitName,
+    /// The picture
+    #[arg(long, value_name = "FILE", default_value = "dataset.png")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PresetName {
+    /// The settings of the article's listing
+    Article,
+    /// The same story in minutes
+    Quick,
+}
+
+/// Where settings come from.
+#[derive(Args)]
+pub(crate) struct RecipeArgs {
+    /// TOML file with settings that differ from the defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// One setting; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) changes: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct ReproduceArgs {
+    /// Settings to start from
+    #[arg(long, value_enum, default_value = "quick")]
+    pub(crate) preset: PresetName,
+    /// Trainings of each arm [default: the preset's]
+    #[arg(long)]
+    pub(crate) seeds: Option<u64>,
+    /// Folder with the dataset's files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Dataset [default: the preset's]
+    #[arg(long)]
+    pub(crate) dataset: Option<String>,
+    /// Run directory [default: runs/reproduce-PRESET]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+}
+
+/// What every training command takes.
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Run directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: PathBuf,
+    /// Go on with the run that is there
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Passes over the images
+    #[arg(long)]
+    pub(crate) epochs: Option<u64>,
+    /// Images a step
+    #[arg(long)]
+    pub(crate) batch_size: Option<usize>,
+    /// Step size
+    #[arg(long)]
+    pub(crate) learning_rate: Option<f32>,
+    /// What all randomness comes from
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+}
+
+/// Which training images have labels.
+#[derive(Args, Clone)]
+pub(crate) struct LabelArgs {
+    /// Use the labels of the first K training images only
+    #[arg(long, value_name = "K", conflicts_with = "stratified")]
+    pub(crate) first_k: Option<usize>,
+    /// Use K labels, as many of each class, chosen by the seed
+    #[arg(long, value_name = "K")]
+    pub(crate) stratified: Option<usize>,
+}
+
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum MethodName {
+    /// SimSiam in the article's form
+    Simsiam,
+}
+
+#[derive(Args)]
+pub(crate) struct PretrainArgs {
+    /// How two views of an image are contrasted
+    #[arg(long, value_enum, default_value = "simsiam")]
+    pub(crate) method: MethodName,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct ProbeArgs {
+    /// Weights with the encoder: a file or a run directory; random ones where absent, as a control
+    #[arg(long, value_name = "FILE|RUN")]
+    pub(crate) weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct EvaluateArgs {
+    /// Weights of a classifier: a file or a run directory
+    #[arg(long, value_name = "FILE|RUN")]
+    pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The split to evaluate on
+    #[arg(long, value_enum, default_value = "test")]
+    pub(crate) split: SplitName,
+    /// Print class names for numbers
+    #[arg(long)]
+    pub(crate) class_names: bool,
+    /// Print one object as of scikit-learn's classification_report(output_dict=True)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Folder for confusion.png and predictions.png
+    #[arg(long, value_name = "DIR")]
+    pub(crate) figures: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum MetricName {
+    Cosine,
+    Euclidean,
+}
+
+impl From<MetricName> for Metric {
+    fn from(name: MetricName) -> Self {
+        match name {
+            MetricName::Cosine => Self::Cosine,
+            MetricName::Euclidean => Self::Euclidean,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct EmbedArgs {
+    /// Weights with an encoder: a file or a run directory
+    #[arg(long, value_name = "FILE|RUN")]
+    pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The split to embed
+    #[arg(long, value_enum, default_value = "test")]
+    pub(crate) split: SplitName,
+    /// Embed the first K images only
+    #[arg(long, value_name = "K")]
+    pub(crate) first_k: Option<usize>,
+    /// Dimensions of the map
+    #[arg(long, default_value_t = 3)]
+    pub(crate) components: usize,
+    /// Neighbours that define an image's surroundings
+    #[arg(long, default_value_t = 10)]
+    pub(crate) neighbors: usize,
+    /// How features are compared
+    #[arg(long, value_enum, default_value = "cosine")]
+    pub(crate) metric: MetricName,
+    /// What the map's random choices come from
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Folder for features.npy, umap.csv and umap.png
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct ConvertArgs {
+    /// Weights: safetensors, a PyTorch state dict, or a run directory
+    #[arg(value_name = "FILE|RUN")]
+    pub(crate) weights: PathBuf,
+    /// The safetensors file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Keep the encoder alone
+    #[arg(long)]
+    pub(crate) backbone_only: bool,
+}

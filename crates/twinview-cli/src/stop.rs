@@ -1,0 +1,22 @@
+//! Ctrl-C: the first asks the training to save and stop, the second stops at once.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use twinview::{Error, Result};
+
+/// A flag that becomes true when the user asks to stop.
+///
+/// Installed when training begins, so that before it, while data is fetched, Ctrl-C simply ends the program.
+pub(crate) fn on_request() -> Result<Arc<AtomicBool>> {
+    let requested = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let refused = |error| Error::Config(format!("cannot watch for Ctrl-C: {error}"));
+        // The order matters: a second signal finds the flag set and ends the program.
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&requested)).map_err(refused)?;
+        flag::register(signal, Arc::clone(&requested)).map_err(refused)?;
+    }
+    Ok(requested)
+}
