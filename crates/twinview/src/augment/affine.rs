@@ -22,10 +22,10 @@ pub enum Affine {
     Rotate(f64),
 }
 
-/// Outside the image.
+/// Stands for a source outside the image.
 const OUTSIDE: u32 = u32::MAX;
 
-/// For each target pixel the index of its source pixel, or [`OUTSIDE`]: `[height, width]`.
+/// For each target pixel the index of its source pixel, if it has one: `[height, width]`.
 #[derive(Clone, Debug)]
 pub struct SourceMap(Vec<u32>);
 

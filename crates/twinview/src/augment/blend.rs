@@ -69,12 +69,14 @@ pub fn sharpness(canvas: &mut Canvas, factor: f64) {
     canvas.repaint(|image, smoothed, _| {
         smoothed.copy_from_slice(image);
         for y in 1..height - 1 {
-            let [above, here, below] = [y - 1, y, y + 1].map(|row| &image[row * width..][..width]);
+            // The nine neighbours as slices of one length: the compiler then needs no bounds checks and vectorises.
+            let shifted = |row: usize, by: usize| &image[row * width + by..][..width - 2];
+            let three = |row: usize| [shifted(row, 0), shifted(row, 1), shifted(row, 2)];
+            let [above, here, below] = [three(y - 1), three(y), three(y + 1)];
             let inner = &mut smoothed[y * width + 1..][..width - 2];
-            for (x, value) in inner.iter_mut().enumerate() {
-                let ring = |row: &[u8]| u16::from(row[x]) + u16::from(row[x + 1]) + u16::from(row[x + 2]);
-                let sum = ring(above) + ring(here) + ring(below) + 4 * u16::from(here[x + 1]);
-                *value = rounded_thirteenth(sum);
+            for x in 0..width - 2 {
+                let sum = |row: &[&[u8]; 3]| u16::from(row[0][x]) + u16::from(row[1][x]) + u16::from(row[2][x]);
+                inner[x] = rounded_thirteenth(sum(&above) + sum(&here) + sum(&below) + 4 * u16::from(here[1][x]));
             }
         }
         smoothed.iter_mut().zip(image).for_each(|(other, &value)| *other = blend.of(value, f32::from(*other)));
@@ -83,7 +85,7 @@ pub fn sharpness(canvas: &mut Canvas, factor: f64) {
 
 /// `sum / 13` to the nearest whole number; ties cannot occur, so any correctly rounding convolution agrees.
 fn rounded_thirteenth(sum: u16) -> u8 {
-    (u32::from(sum + 6) * 5042 >> 16) as u8
+    ((u32::from(sum + 6) * 5042) >> 16) as u8
 }
 
 /// The luma of each pixel, with the fraction cut off: `rgb_to_grayscale`.

@@ -53,3 +53,24 @@ impl ColorJitter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, Stream};
+
+    #[test]
+    fn factors_fill_their_range() {
+        let jitter = ColorJitter { probability: 1.0, brightness: 0.4, contrast: 0.0 };
+        let values: Vec<u8> = (0..300)
+            .map(|sample| {
+                let mut canvas = Canvas::new(1, 1, 1);
+                canvas.load(&[100]);
+                jitter.apply(&mut canvas, &mut Stream::new(0, Purpose::View).at(0, sample, 0));
+                canvas.pixels()[0]
+            })
+            .collect();
+        let (low, high) = (values.iter().min().unwrap(), values.iter().max().unwrap());
+        assert!((60..65).contains(low) && (135..=140).contains(high), "{low} to {high}");
+    }
+}

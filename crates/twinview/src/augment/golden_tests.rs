@@ -4,6 +4,7 @@ use std::io::Read;
 
 use safetensors::SafeTensors;
 
+use super::rand_augment::{Operation, PreparedOperation};
 use super::*;
 use crate::dataset::Images;
 
@@ -103,7 +104,7 @@ fn source_maps_agree_at_every_magnitude_and_sign() {
             let expected = expected.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]]));
             let ours = map.sources().map(|source| source.map_or(-1, |source| source as i16));
             let equal = ours.zip(expected).filter(|(ours, expected)| ours == expected).count();
-            // All 784 agree with glibc; another libm may turn a tie.
+            // On the machine that made them all 784 agree; another library's tangent may turn a tie.
             assert!(equal as f64 / 784.0 >= 0.995, "{operation:?} at {magnitude}: {equal} of 784");
         }
     }

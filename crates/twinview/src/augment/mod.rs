@@ -44,13 +44,14 @@ pub use color_jitter::ColorJitter;
 pub use gaussian_blur::{GaussianBlur, gaussian_blur};
 pub use horizontal_flip::{HorizontalFlip, horizontal_flip};
 pub use prefetch::{Prefetch, ViewBatch};
-pub use rand_augment::{Operation, PreparedOperation, PreparedRandAugment, RandAugment};
+pub use rand_augment::RandAugment;
 pub use random_resized_crop::{RandomResizedCrop, Rectangle, resized_crop};
 pub use tone::{auto_contrast, equalize, posterize, solarize};
 pub use view_maker::ViewMaker;
 
 use crate::Result;
 use crate::random::Random;
+use rand_augment::PreparedRandAugment;
 
 /// How a view is made: transforms, one after the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::{blend, tone};
 use crate::random::Random;
 use crate::{Error, Result};
 
-/// `num_ops` operations, each drawn from [`Operation::ALL`], at one magnitude and a random sign.
+/// `num_ops` operations, each drawn from torchvision's fourteen, at one magnitude and a random sign.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandAugment {
@@ -30,8 +30,7 @@ impl Default for RandAugment {
 
 /// What RandAugment chooses from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the operation of that name in torchvision's list")]
-pub enum Operation {
+pub(super) enum Operation {
     Identity,
     ShearX,
     ShearY,
@@ -50,7 +49,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them, in torchvision's order.
-    pub const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Identity,
         Self::ShearX,
         Self::ShearY,
@@ -68,14 +67,14 @@ impl Operation {
     ];
 
     /// Whether half of the draws turn the magnitude negative.
-    pub fn is_signed(self) -> bool {
+    pub(super) fn is_signed(self) -> bool {
         use Operation::*;
         !matches!(self, Identity | Posterize | Solarize | AutoContrast | Equalize)
     }
 
     /// The magnitude at step `bin` of `bins`, for images of this size: a slope, pixels, degrees, a change of a
     /// blending factor, bits or a threshold; 0 where the operation takes none.
-    pub fn magnitude(self, bin: usize, bins: usize, height: usize, width: usize) -> f64 {
+    pub(super) fn magnitude(self, bin: usize, bins: usize, height: usize, width: usize) -> f64 {
         // The farthest an image of the paper's size, 331 pixels, is moved.
         let farthest = |size: usize| 150.0 / 331.0 * size as f64;
         match self {
@@ -91,7 +90,7 @@ impl Operation {
     }
 
     /// The operation at this magnitude, sign included, ready for images of this size.
-    pub fn prepare(self, magnitude: f64, height: usize, width: usize) -> PreparedOperation {
+    pub(super) fn prepare(self, magnitude: f64, height: usize, width: usize) -> PreparedOperation {
         let warp = |affine: Affine| PreparedOperation::Warp(affine.source_map(height, width));
         match self {
             Self::Identity => PreparedOperation::Identity,
@@ -123,7 +122,7 @@ fn linspace(start: f64, end: f64, index: usize, steps: usize) -> f64 {
 
 /// An operation with all that does not depend on the image worked out.
 #[derive(Clone, Debug)]
-pub enum PreparedOperation {
+pub(super) enum PreparedOperation {
     /// Leaves the image.
     Identity,
     /// Moves pixels.
@@ -138,7 +137,7 @@ pub enum PreparedOperation {
 
 impl PreparedOperation {
     /// Changes the image.
-    pub fn apply(&self, canvas: &mut Canvas) {
+    pub(super) fn apply(&self, canvas: &mut Canvas) {
         match self {
             Self::Identity => {}
             Self::Warp(map) => map.apply(canvas),
@@ -151,7 +150,7 @@ impl PreparedOperation {
 
 /// RandAugment for images of one size.
 #[derive(Clone, Debug)]
-pub struct PreparedRandAugment {
+pub(super) struct PreparedRandAugment {
     num_ops: usize,
     /// By [`Operation::ALL`], with positive and negative magnitude.
     operations: Vec<[PreparedOperation; 2]>,
@@ -162,7 +161,7 @@ impl RandAugment {
     ///
     /// # Errors
     /// When the magnitude is not one of the steps.
-    pub fn prepare(&self, height: usize, width: usize) -> Result<PreparedRandAugment> {
+    pub(super) fn prepare(&self, height: usize, width: usize) -> Result<PreparedRandAugment> {
         let Self { num_ops, magnitude, num_magnitude_bins: bins } = *self;
         if bins < 2 || magnitude >= bins {
             return Err(Error::Config(format!(
@@ -181,7 +180,7 @@ impl RandAugment {
 
 impl PreparedRandAugment {
     /// Draws the operations and applies them.
-    pub fn apply(&self, canvas: &mut Canvas, random: &mut Random) {
+    pub(super) fn apply(&self, canvas: &mut Canvas, random: &mut Random) {
         for _ in 0..self.num_ops {
             let index = random.below(Operation::ALL.len() as u32) as usize;
             let negative = Operation::ALL[index].is_signed() && random.below(2) == 1;

@@ -106,7 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::augment::{RandAugment, Transform};
+    use crate::augment::{ColorJitter, GaussianBlur, HorizontalFlip, RandAugment, Transform};
 
     fn images(channels: usize, count: usize) -> Images {
         let pixels = (0..count * channels * 12 * 10).map(|i| (i * i / 7 % 256) as u8).collect();
@@ -135,6 +135,36 @@ mod tests {
         let expected: Vec<f32> =
             [2, 0, 2, 0].iter().flat_map(|&i| images.image(i)).map(|&value| f32::from(value) / 255.0).collect();
         assert_eq!(make(&Augmentation::identity(), &images, &batch(0, &[2, 0]), 1), expected);
+    }
+
+    #[test]
+    fn probabilities_are_kept() {
+        let images = images(1, 1);
+        let views = |probability| {
+            let transforms = vec![
+                Transform::HorizontalFlip(HorizontalFlip { probability }),
+                Transform::ColorJitter(ColorJitter { probability, brightness: 0.0, contrast: 0.0 }),
+                Transform::GaussianBlur(GaussianBlur { probability, kernel_size: 1, sigma: [1.0, 1.0] }),
+            ];
+            make(&Augmentation { draw: Draw::PerImage, transforms }, &images, &batch(0, &[0; 200]), 1)
+        };
+        let identity = make(&Augmentation::identity(), &images, &batch(0, &[0; 200]), 1);
+        assert_eq!(views(0.0), identity);
+        // At no strength jitter and blur change nothing, so what is left is the flip.
+        let mirrored: Vec<f32> = identity.chunks(10).flat_map(|row| row.iter().rev()).copied().collect();
+        assert_eq!(views(1.0), mirrored);
+    }
+
+    #[test]
+    fn a_flip_of_one_half_turns_about_half() {
+        let images = Images::new(1, 1, 2, [0, 255].repeat(400));
+        let augmentation = Augmentation {
+            draw: Draw::PerImage,
+            transforms: vec![Transform::HorizontalFlip(HorizontalFlip::default())],
+        };
+        let views = make(&augmentation, &images, &batch(0, &(0..400).collect::<Vec<_>>()), 1);
+        let turned = views.chunks(2).filter(|view| view[0] == 1.0).count();
+        assert!((340..460).contains(&turned), "{turned} of 800");
     }
 
     #[test]
