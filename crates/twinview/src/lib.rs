@@ -14,6 +14,7 @@ pub mod random;
 pub mod state;
 
 pub mod dataset;
+pub mod embedding;
 
 pub mod augment;
 
