@@ -14,7 +14,6 @@ pub mod random;
 pub mod state;
 
 pub mod dataset;
-pub mod embedding;
 
 pub mod augment;
 

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Recipe;
-use crate::backbone::{ConvStackConfig, initialise};
+use crate::backbone::initialise;
 use crate::dataset::{Dataset, Images, Split, first_k};
 use crate::evaluation::ClassificationReport;
 use crate::files;
 use crate::method::{Classifier, ClassifierConfig, SimSiam, SimSiamConfig};
 use crate::training::{
-    Context, HeadPlan, Plan, RunDir, load_backbone, load_weights, open_weights, predict, pretrain, train_classifier, train_head,
+    Context, HeadPlan, Plan, RunDir, load_backbone, load_weights, open_weights, predict, pretrain, train_classifier,
+    train_head,
 };
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -134,11 +135,7 @@ impl<'a> Experiment<'a> {
 
     /// The sizes of a classifier for this dataset.
     pub(super) fn classifier(&self) -> ClassifierConfig {
-        let images = &self.dataset.train.images;
-        let backbone = ConvStackConfig { in_channels: images.channels(), ..ConvStackConfig::article() };
-        let features = backbone.features(images.height(), images.width());
-        let classes = self.dataset.class_names.len();
-        ClassifierConfig { backbone, features, classes, ..ClassifierConfig::article() }
+        ClassifierConfig::for_images(&self.images, self.dataset.class_names.len())
     }
 
     /// SimSiam's encoder number `index`, trained if it is not yet.
@@ -147,9 +144,7 @@ impl<'a> Experiment<'a> {
         let plan = Plan { seed: plan.seed + index, ..plan };
         let run = RunDir::open(self.root.join("pretraining").join(format!("seed-{index}")), &plan, true)?;
         if !run.is_finished() {
-            let ClassifierConfig { backbone, features, .. } = self.classifier();
-            let config = SimSiamConfig { backbone, features, ..SimSiamConfig::article() };
-            let model: SimSiam = initialise(config.init(&context.device), plan.seed);
+            let model: SimSiam = initialise(SimSiamConfig::for_images(&self.images).init(&context.device), plan.seed);
             pretrain(model, &format!("SimSiam pretraining, seed {index}"), &self.images, &plan, &run, context)?;
         }
         run.weights()

@@ -94,7 +94,11 @@ fn draw(
     let bars = comparison.arms.iter().filter_map(|arm| {
         Some(figures::Arm { name: arm.title.clone(), result: Summary::of(&arm.macro_f1)?, published: arm.published })
     });
-    let bars = figures::bar_with_error("Test macro F1, with the article's figures beside", "macro F1", &bars.collect::<Vec<_>>())?;
+    let bars = figures::bar_with_error(
+        "Test macro F1, with the article's figures beside",
+        "macro F1",
+        &bars.collect::<Vec<_>>(),
+    )?;
     save(bars, "macro-f1.png", "Test macro F1 of each arm, mean and standard deviation over the seeds")?;
 
     let model = experiment.trained(Arm::SimSiamFrozen, 0, &context.device)?;

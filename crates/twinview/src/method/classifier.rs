@@ -5,6 +5,7 @@ use burn::tensor::{Device, Int, Tensor, activation};
 
 use super::Linear;
 use crate::backbone::{ConvStack, ConvStackConfig, Mode, TorchNames};
+use crate::dataset::Images;
 
 /// Sizes of a [`Classifier`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,13 @@ impl ClassifierConfig {
     pub fn article() -> Self {
         let backbone = ConvStackConfig::article();
         Self { features: backbone.features(28, 28), backbone, hidden: 32, classes: 10 }
+    }
+
+    /// The article's sizes, fitted to `images` and a number of classes.
+    pub fn for_images(images: &Images, classes: usize) -> Self {
+        let backbone = ConvStackConfig { in_channels: images.channels(), ..ConvStackConfig::article() };
+        let features = backbone.features(images.height(), images.width());
+        Self { backbone, features, classes, ..Self::article() }
     }
 
     /// A model with zero weights; see [`initialise`](crate::backbone::initialise).

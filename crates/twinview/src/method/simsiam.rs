@@ -14,6 +14,7 @@ use burn::tensor::{Device, Tensor, activation};
 
 use super::{Linear, Method, Step};
 use crate::backbone::{BatchNorm, ConvStack, ConvStackConfig, Mode, TorchNames};
+use crate::dataset::Images;
 
 /// Sizes of a [`SimSiam`] model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,12 @@ impl SimSiamConfig {
     pub fn article() -> Self {
         let backbone = ConvStackConfig::article();
         Self { features: backbone.features(28, 28), backbone, bottleneck: 64 }
+    }
+
+    /// The article's sizes, fitted to `images`.
+    pub fn for_images(images: &Images) -> Self {
+        let backbone = ConvStackConfig { in_channels: images.channels(), ..ConvStackConfig::article() };
+        Self { features: backbone.features(images.height(), images.width()), backbone, ..Self::article() }
     }
 
     /// A model with zero weights; see [`initialise`](crate::backbone::initialise).

@@ -84,8 +84,10 @@ impl Comparison {
     pub fn verdict(&self) -> String {
         let Some(pretrained) = self.arm(Role::Pretrained) else { return String::new() };
         let Some(score) = Summary::of(&pretrained.macro_f1) else { return String::new() };
-        let mut text =
-            format!("With {} labels, a head on the frozen SimSiam encoder reaches a macro F1 of {score}.", pretrained.labels);
+        let mut text = format!(
+            "With {} labels, a head on the frozen SimSiam encoder reaches a macro F1 of {score}.",
+            pretrained.labels
+        );
         let controls = [
             (Role::Random, "the same head on an encoder of random weights"),
             (Role::EqualUpdates, "training the whole network from scratch by as many updates"),

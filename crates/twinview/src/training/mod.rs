@@ -19,7 +19,7 @@ pub use supervised::{predict, train_classifier};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::Device;
+pub use burn::tensor::Device;
 
 use crate::tracking::Reporter;
 
@@ -31,6 +31,11 @@ pub struct Context<'a> {
     pub interrupt: &'a AtomicBool,
     /// Who is told how it goes.
     pub reporter: &'a mut dyn Reporter,
+}
+
+/// The processor, ready to train.
+pub fn cpu() -> Device {
+    Device::flex().autodiff()
 }
 
 impl Context<'_> {

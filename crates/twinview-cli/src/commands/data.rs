@@ -1,0 +1,95 @@
+//! `twinview data`.
+
+use std::io::{IsTerminal, Write};
+
+use twinview::Result;
+use twinview::dataset::{self, Dataset, Progress, Request};
+use twinview::report::figures;
+
+use crate::args::{DataArgs, ShowArgs, SplitName};
+
+/// Says where a dataset lies, downloading it if need be.
+pub(crate) fn fetch(args: &DataArgs) -> Result<()> {
+    let found = dataset::fetch(&request(args), &mut Printer::default().listener())?;
+    eprintln!("{} found in {}", args.dataset, found.source);
+    println!("{}", found.folder.display());
+    Ok(())
+}
+
+/// Class counts, and a grid of images.
+pub(crate) fn show(args: &ShowArgs) -> Result<()> {
+    let dataset = open(&args.data)?;
+    let classes = dataset.class_names.len();
+    let counts = [&dataset.train, &dataset.test].map(|split| split.class_counts(classes));
+    let images = &dataset.train.images;
+    println!(
+        "{}: {} training and {} test images, {} × {} pixels, {} channel{}",
+        dataset.name,
+        dataset.train.len(),
+        dataset.test.len(),
+        images.height(),
+        images.width(),
+        images.channels(),
+        if images.channels() == 1 { "" } else { "s" },
+    );
+    let width = dataset.class_names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
+    println!("\n{:>5}  {:<width$}  {:>6}  {:>6}", "label", "class", "train", "test");
+    for (label, name) in dataset.class_names.iter().enumerate() {
+        println!("{label:>5}  {name:<width$}  {:>6}  {:>6}", counts[0][label], counts[1][label]);
+    }
+    let split = match args.split {
+        SplitName::Train => &dataset.train,
+        SplitName::Test => &dataset.test,
+    };
+    figures::image_grid(split, &dataset.class_names, 4, 4)?.save(&args.out)?;
+    println!("\n{}", args.out.display());
+    Ok(())
+}
+
+/// Loads a dataset, downloading it if need be.
+pub(crate) fn open(args: &DataArgs) -> Result<Dataset> {
+    dataset::open(&request(args), &mut Printer::default().listener())
+}
+
+fn request(args: &DataArgs) -> Request {
+    Request { data: args.data.clone(), ..Request::new(&args.dataset) }
+}
+
+/// Prints how a download goes.
+#[derive(Default)]
+struct Printer {
+    percent: Option<u64>,
+}
+
+impl Printer {
+    fn listener(&mut self) -> impl FnMut(Progress<'_>) {
+        |progress| match progress {
+            Progress::Message(text) => {
+                self.end_line();
+                eprintln!("{text}");
+            }
+            Progress::Bytes { file, done, total } => self.bytes(file, done, total),
+        }
+    }
+
+    /// On a terminal one line that changes; in a log nothing, because the message before says what is fetched.
+    fn bytes(&mut self, file: &str, done: u64, total: Option<u64>) {
+        let Some(total) = total.filter(|&total| total > 0) else { return };
+        let percent = done * 100 / total;
+        if !std::io::stderr().is_terminal() || self.percent == Some(percent) {
+            return;
+        }
+        self.percent = Some(percent);
+        eprint!("\r{file}: {percent:>3} % of {:.1} MB", total as f64 / 1e6);
+        let _ = std::io::stderr().flush();
+        if done >= total {
+            self.end_line();
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.percent.take().is_some() {
+            eprintln!();
+        }
+    }
+}

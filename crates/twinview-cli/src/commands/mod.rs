@@ -1,0 +1,164 @@
+//! What each command does.
+
+pub(crate) mod data;
+pub(crate) mod train;
+
+use std::path::Path;
+
+use twinview::backbone::ConvStackConfig;
+use twinview::dataset::{Dataset, Split};
+use twinview::embedding::{Matrix, Umap, extract, write_csv, write_npy};
+use twinview::evaluation::{ClassificationReport, ConfusionMatrix};
+use twinview::experiment::{Preset, Recipe, merged, reproduce as run_experiment};
+use twinview::method::{Classifier, ClassifierConfig};
+use twinview::report::figures;
+use twinview::tracking::Terminal;
+use twinview::training::{Context, load_backbone, load_weights, open_weights, predict};
+use twinview::weights::{Backbone, Kind, Model, Weights, identify};
+use twinview::{Error, Result};
+
+use crate::args::{ConvertArgs, DataArgs, EmbedArgs, EvaluateArgs, PresetName, ReproduceArgs, SplitName};
+use crate::{settings, stop};
+
+/// Every arm of the article's comparison, and the report.
+pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
+    let (preset, name) = match args.preset {
+        PresetName::Article => (Preset::Article, "article"),
+        PresetName::Quick => (Preset::Quick, "quick"),
+    };
+    let mut changes: Vec<String> = Vec::new();
+    changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
+    changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
+    changes.extend(args.recipe.changes);
+    let recipe: Recipe = merged(preset.toml(), args.recipe.recipe.as_deref(), &changes)?;
+    recipe.validate()?;
+    let root = args.run.unwrap_or_else(|| format!("runs/reproduce-{name}").into());
+    let dataset = data::open(&DataArgs { dataset: recipe.dataset.clone(), data: args.data })?;
+
+    let interrupt = stop::on_request()?;
+    let mut reporter = Terminal::new();
+    let device = settings::device();
+    let mut context = Context { device, interrupt: &interrupt, reporter: &mut reporter };
+    let comparison = run_experiment(&recipe, &dataset, &root, &settings::command_line(), &mut context)?;
+    if args.json {
+        println!("{:#}", comparison.to_json(&recipe));
+    } else {
+        println!("{}\n\n{}\n", comparison.table(), comparison.verdict());
+        println!("The report is {}", root.join("report.md").display());
+    }
+    Ok(())
+}
+
+/// Scores a classifier.
+pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
+    let weights = open_weights(&args.weights)?;
+    let kind = identify(&weights)?;
+    let Model::Classifier { features, hidden, classes } = kind.model else {
+        let message = format!("{kind} has no classifier head; train one with twinview probe --weights");
+        return Err(Error::format(&weights.path, message));
+    };
+    let config = ClassifierConfig { backbone: backbone_config(&kind), features, hidden, classes };
+    let (model, report) = load_weights(config.init(&settings::device()), &weights)?;
+    let dataset = data::open(&args.data)?;
+    if classes != dataset.class_names.len() {
+        let (name, count) = (&dataset.name, dataset.class_names.len());
+        let message =
+            format!("tells {classes} classes apart, and {name} has {count}; choose the dataset it was trained on");
+        return Err(Error::format(&weights.path, message));
+    }
+    let split = choose(dataset.clone(), args.split);
+    let predicted = predict(&model, &split.images)?;
+
+    let scores = ClassificationReport::new(&split.labels, &predicted)?;
+    if args.json {
+        println!("{:#}", scores.to_json());
+    } else {
+        eprintln!("{kind}\n{report}");
+        scores.warnings().iter().for_each(|warning| eprintln!("UndefinedMetricWarning: {warning}"));
+        print!("{}", if args.class_names { scores.with_names(&dataset.class_names)? } else { scores });
+    }
+    if let Some(folder) = &args.figures {
+        let matrix = ConfusionMatrix::new(&split.labels, &predicted, classes)?;
+        save(&figures::confusion_matrix(&matrix, &dataset.class_names), folder, "confusion.png")?;
+        let grid = figures::prediction_grid(&split, &predicted, &dataset.class_names, 4, 4)?;
+        save(&grid, folder, "predictions.png")?;
+    }
+    Ok(())
+}
+
+/// Features, their map, and a picture of it.
+pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
+    let weights = open_weights(&args.weights)?;
+    let (model, _) = encoder(&weights)?;
+    let dataset = data::open(&args.data)?;
+    let (name, class_names) = (dataset.name.clone(), dataset.class_names.clone());
+    let mut split = choose(dataset, args.split);
+    if let Some(k) = args.first_k {
+        split = split.select(&twinview::dataset::first_k(&split, k)?);
+    }
+    let features = extract(&model.backbone, &split.images)?;
+    let features = Matrix::new(features.values(), features.dimensions())?;
+    write_npy(args.out.join("features.npy"), features)?;
+
+    eprintln!("UMAP of {} × {} features", features.rows(), features.columns());
+    let umap = Umap {
+        n_components: args.components,
+        n_neighbors: args.neighbors,
+        metric: args.metric.into(),
+        seed: args.seed,
+        ..Umap::default()
+    };
+    let map = umap.fit_transform(features)?;
+    let classes: Vec<&str> = split.labels.iter().map(|&label| class_names[usize::from(label)].as_str()).collect();
+    write_csv(args.out.join("umap.csv"), &[("class", &classes)], Matrix::new(&map, args.components)?)?;
+    if args.components > 1 {
+        let title = format!("UMAP of {} images of {name}", split.len());
+        let figure = figures::scatter(&title, "UMAP", &map, args.components, &split.labels, &class_names)?;
+        save(&figure, &args.out, "umap.png")?;
+    }
+    Ok(())
+}
+
+/// Weights of any known form as a safetensors file.
+pub(crate) fn convert(args: &ConvertArgs) -> Result<()> {
+    let weights = open_weights(&args.weights)?;
+    let kind = identify(&weights)?;
+    let mut state = weights.state.clone();
+    if args.backbone_only {
+        state.retain(|name, _| name.starts_with("backbone."));
+    }
+    eprintln!("{kind}, from {} ({})", weights.path.display(), weights.format);
+    weights.renamed.iter().for_each(|rename| eprintln!("  {rename}"));
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    twinview::weights::save(&args.out, &state, &metadata)?;
+    println!("{}", args.out.display());
+    Ok(())
+}
+
+/// A model with the encoder of `weights`, and what the file is.
+fn encoder(weights: &Weights) -> Result<(Classifier, Kind)> {
+    let kind = identify(weights)?;
+    let config = ClassifierConfig { backbone: backbone_config(&kind), ..ClassifierConfig::article() };
+    let (model, report) = load_backbone(config.init(&settings::device()), weights)?;
+    eprintln!("{kind}\n{report}");
+    Ok((model, kind))
+}
+
+fn backbone_config(kind: &Kind) -> ConvStackConfig {
+    let Backbone::Article { in_channels, widths } = kind.backbone;
+    ConvStackConfig { in_channels, widths: widths.to_vec() }
+}
+
+fn choose(dataset: Dataset, split: SplitName) -> Split {
+    match split {
+        SplitName::Train => dataset.train,
+        SplitName::Test => dataset.test,
+    }
+}
+
+fn save(figure: &figures::Figure, folder: &Path, name: &str) -> Result<()> {
+    let path = folder.join(name);
+    figure.save(&path)?;
+    eprintln!("{}", path.display());
+    Ok(())
+}
