@@ -63,7 +63,7 @@ pub fn learning_curves(title: &str, x_label: &str, y_label: &str, curves: &[Curv
     }
     figure.rectangle(left, TOP + height - 0.5, width, 1.0, FAINT);
     figure.text(left + width / 2.0, TOP + height + 44.0, x_label, 13, Align::Centre, INK);
-    figure.turned_text(MARGIN + 12.0, TOP + height / 2.0, y_label, 13, Align::Centre, -90.0);
+    figure.turned_text(MARGIN + 12.0, TOP + height / 2.0, y_label, 13, Align::Centre, INK, -90.0);
     for (index, (curve, name)) in curves.iter().zip(&names).enumerate() {
         for run in curve.points.split(|point| !finite(&point)) {
             let place = |&(x, y): &(f64, f64)| (left + across.place(x) * width, TOP + (1.0 - up.place(y)) * height);
@@ -124,7 +124,7 @@ pub fn bar_with_error(title: &str, x_label: &str, arms: &[Arm]) -> Result<Figure
         if let Some(value) = arm.published {
             bar(value, top + 27.0, 16.0, PUBLISHED);
             let end = zero.max(place(value)) + 8.0;
-            figure.text_beside(end, top + 35.0, &published(value), 11, Align::Left, FAINT);
+            beside(&mut figure, end, top + 35.0, &published(value), 11, FAINT);
         }
         let (low, high) = (place(mean - sd.unwrap_or(0.0)), place(mean + sd.unwrap_or(0.0)));
         if sd.is_some() {
@@ -132,10 +132,17 @@ pub fn bar_with_error(title: &str, x_label: &str, arms: &[Arm]) -> Result<Figure
             figure.rectangle(low - 0.75, top + 6.0, 1.5, 12.0, INK);
             figure.rectangle(high - 0.75, top + 6.0, 1.5, 12.0, INK);
         }
-        figure.text_beside(zero.max(high) + 8.0, top + 12.0, value, SIZE, Align::Left, INK);
+        beside(&mut figure, zero.max(high) + 8.0, top + 12.0, value, SIZE, INK);
     }
     figure.rectangle(zero - 0.5, TOP, 1.0, height, FAINT);
     Ok(figure)
+}
+
+/// Text on a white ground, so that no grid line runs through it.
+fn beside(figure: &mut Figure, x: f64, y: f64, content: &str, size: u32, colour: Rgb) {
+    let height = f64::from(size) + 4.0;
+    figure.rectangle(x - 3.0, y - height / 2.0, text::width(content, size) + 6.0, height, Rgb(255, 255, 255));
+    figure.text_beside(x, y, content, size, Align::Left, colour);
 }
 
 /// The range of a direction, with round numbers to mark.
@@ -169,7 +176,7 @@ impl Axis {
         });
         let label = |tick: &f64| match digits {
             Some(digits) if tick.abs() < 1e6 => format!("{:.1$}", tick + 0.0, digits as usize),
-            _ => format!("{tick:.1e}"),
+            _ => format!("{tick:.2e}"),
         };
         Self { low, high, labels: ticks.iter().map(label).collect(), ticks }
     }

@@ -51,9 +51,17 @@ pub fn confusion_matrix(matrix: &ConfusionMatrix, class_names: &[String]) -> Fig
     for (label, name) in names.iter().enumerate() {
         let middle = (label as f64 + 0.5) * cell;
         figure.text_beside(left - 8.0, top + middle, name, SIZE.min(cell as u32), Align::Right, INK);
-        figure.turned_text(left + middle + 4.0, top + side + 14.0, name, SIZE.min(cell as u32), Align::Right, -45.0);
+        figure.turned_text(
+            left + middle + 4.0,
+            top + side + 14.0,
+            name,
+            SIZE.min(cell as u32),
+            Align::Right,
+            INK,
+            -45.0,
+        );
     }
-    figure.turned_text(MARGIN + 12.0, top + side / 2.0, "true class", 13, Align::Centre, -90.0);
+    figure.turned_text(MARGIN + 12.0, top + side / 2.0, "true class", 13, Align::Centre, INK, -90.0);
     let bottom = top + side + 10.0 + slanted + 20.0;
     figure.text(left + side / 2.0, bottom, "predicted class", 13, Align::Centre, INK);
     colour_scale(&mut figure, left + side + 24.0, top, side.min(460.0));
