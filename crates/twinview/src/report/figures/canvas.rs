@@ -10,6 +10,7 @@ use kuva::render::color::Color;
 use kuva::render::render::{Primitive, Scene, TextAnchor};
 
 use super::text;
+use super::turned::TurnedText;
 use crate::{Error, Result, files};
 
 /// Pixels for each unit of length, so that figures are crisp on dense screens and in print.
@@ -38,12 +39,13 @@ pub(super) enum Align {
 pub struct Figure {
     scene: Scene,
     pictures: Vec<(i64, i64, RgbImage)>,
+    turned: Vec<TurnedText>,
 }
 
 impl Figure {
     /// An empty white sheet. Lengths are in units of [`SCALE`] pixels, from the upper left corner.
     pub(super) fn new(width: f64, height: f64) -> Self {
-        Self { scene: Scene::new(width.ceil(), height.ceil()), pictures: Vec::new() }
+        Self { scene: Scene::new(width.ceil(), height.ceil()), pictures: Vec::new(), turned: Vec::new() }
     }
 
     /// Pixels from left to right.
@@ -58,17 +60,23 @@ impl Figure {
 
     /// The content of the PNG file: 8-bit RGB, the same bytes each time.
     pub fn to_png(&self) -> Result<Vec<u8>> {
-        let failed = |error: String| Error::Config(format!("the figure cannot be drawn: {error}"));
+        let mut png = Cursor::new(Vec::new());
+        let encoder = PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive);
+        self.to_rgb()?.write_with_encoder(encoder).map_err(failed)?;
+        Ok(png.into_inner())
+    }
+
+    /// The pixels.
+    pub(super) fn to_rgb(&self) -> Result<RgbImage> {
         let drawn = PngBackend::new().with_scale(SCALE as f32).render_scene(&self.scene).map_err(failed)?;
-        let decoded = image::load_from_memory_with_format(&drawn, ImageFormat::Png);
-        let mut sheet = decoded.map_err(|error| failed(error.to_string()))?.to_rgb8();
+        let mut sheet = image::load_from_memory_with_format(&drawn, ImageFormat::Png).map_err(failed)?.to_rgb8();
         for (x, y, picture) in &self.pictures {
             imageops::replace(&mut sheet, picture, *x, *y);
         }
-        let mut png = Cursor::new(Vec::new());
-        let encoder = PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive);
-        sheet.write_with_encoder(encoder).map_err(|error| failed(error.to_string()))?;
-        Ok(png.into_inner())
+        for text in &self.turned {
+            text.draw(&mut sheet)?;
+        }
+        Ok(sheet)
     }
 
     /// Writes the PNG file: whole, or not at all.
@@ -78,30 +86,6 @@ impl Figure {
 
     /// A line of text with its baseline at `y`.
     pub(super) fn text(&mut self, x: f64, y: f64, content: &str, size: u32, align: Align, colour: Rgb) {
-        self.text_at_angle(x, y, content, size, align, colour, None);
-    }
-
-    /// A line of text whose capitals are centred about `y`.
-    pub(super) fn text_beside(&mut self, x: f64, y: f64, content: &str, size: u32, align: Align, colour: Rgb) {
-        self.text(x, y + 0.365 * f64::from(size), content, size, align, colour);
-    }
-
-    /// Text turned clockwise about its point by `degrees`.
-    pub(super) fn turned_text(&mut self, x: f64, y: f64, content: &str, size: u32, align: Align, degrees: f64) {
-        self.text_at_angle(x, y, content, size, align, super::INK, Some(degrees));
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn text_at_angle(
-        &mut self,
-        x: f64,
-        y: f64,
-        content: &str,
-        size: u32,
-        align: Align,
-        colour: Rgb,
-        rotate: Option<f64>,
-    ) {
         let anchor = match align {
             Align::Left => TextAnchor::Start,
             Align::Centre => TextAnchor::Middle,
@@ -115,10 +99,30 @@ impl Figure {
             content,
             size,
             anchor,
-            rotate,
+            rotate: None,
             bold: false,
             color: Some(colour.into()),
         });
+    }
+
+    /// A line of text whose capitals are centred about `y`.
+    pub(super) fn text_beside(&mut self, x: f64, y: f64, content: &str, size: u32, align: Align, colour: Rgb) {
+        self.text(x, y + 0.365 * f64::from(size), content, size, align, colour);
+    }
+
+    /// Text turned clockwise about its point by `degrees`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn turned_text(
+        &mut self,
+        x: f64,
+        y: f64,
+        content: &str,
+        size: u32,
+        align: Align,
+        colour: Rgb,
+        degrees: f64,
+    ) {
+        self.turned.push(TurnedText { x, y, content: content.to_owned(), size, align, degrees, colour });
     }
 
     /// A title in the upper left corner, cut short where the sheet ends.
@@ -176,4 +180,8 @@ impl Figure {
     pub(super) fn picture(&mut self, x: u32, y: u32, picture: RgbImage) {
         self.pictures.push((x.into(), y.into(), picture));
     }
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Config(format!("the figure cannot be drawn: {error}"))
 }

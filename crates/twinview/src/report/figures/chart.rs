@@ -1,6 +1,6 @@
 //! Curves over epochs and bars for arms.
 
-use kuva::render::render_utils::{compute_tick_step, generate_ticks};
+use kuva::render::render_utils::compute_tick_step;
 
 use super::canvas::{Align, Figure, Rgb};
 use super::{FAINT, INK, PALETTE, RULE, colour, text};
@@ -63,7 +63,7 @@ pub fn learning_curves(title: &str, x_label: &str, y_label: &str, curves: &[Curv
     }
     figure.rectangle(left, TOP + height - 0.5, width, 1.0, FAINT);
     figure.text(left + width / 2.0, TOP + height + 44.0, x_label, 13, Align::Centre, INK);
-    figure.turned_text(MARGIN + 12.0, TOP + height / 2.0, y_label, 13, Align::Centre, -90.0);
+    figure.turned_text(MARGIN + 12.0, TOP + height / 2.0, y_label, 13, Align::Centre, INK, -90.0);
     for (index, (curve, name)) in curves.iter().zip(&names).enumerate() {
         for run in curve.points.split(|point| !finite(&point)) {
             let place = |&(x, y): &(f64, f64)| (left + across.place(x) * width, TOP + (1.0 - up.place(y)) * height);
@@ -98,7 +98,7 @@ pub fn bar_with_error(title: &str, x_label: &str, arms: &[Arm]) -> Result<Figure
     };
     let across = Axis::around(arms.iter().flat_map(ends));
     let names: Vec<String> = arms.iter().map(|arm| text::fit(&arm.name, SIZE, WIDEST_NAME)).collect();
-    let ours: Vec<String> = arms.iter().map(|arm| arm.result.to_string()).collect();
+    let ours: Vec<String> = arms.iter().map(|arm| with_minus(&arm.result.to_string())).collect();
     let published = |value: f64| format!("published {value:.2}");
     let theirs = arms.iter().filter_map(|arm| arm.published).map(published);
     let value_room = text::widest(&ours, SIZE).max(text::widest(theirs, 11)) + 8.0;
@@ -124,7 +124,7 @@ pub fn bar_with_error(title: &str, x_label: &str, arms: &[Arm]) -> Result<Figure
         if let Some(value) = arm.published {
             bar(value, top + 27.0, 16.0, PUBLISHED);
             let end = zero.max(place(value)) + 8.0;
-            figure.text_beside(end, top + 35.0, &published(value), 11, Align::Left, FAINT);
+            beside(&mut figure, end, top + 35.0, &published(value), 11, FAINT);
         }
         let (low, high) = (place(mean - sd.unwrap_or(0.0)), place(mean + sd.unwrap_or(0.0)));
         if sd.is_some() {
@@ -132,10 +132,22 @@ pub fn bar_with_error(title: &str, x_label: &str, arms: &[Arm]) -> Result<Figure
             figure.rectangle(low - 0.75, top + 6.0, 1.5, 12.0, INK);
             figure.rectangle(high - 0.75, top + 6.0, 1.5, 12.0, INK);
         }
-        figure.text_beside(zero.max(high) + 8.0, top + 12.0, value, SIZE, Align::Left, INK);
+        beside(&mut figure, zero.max(high) + 8.0, top + 12.0, value, SIZE, INK);
     }
     figure.rectangle(zero - 0.5, TOP, 1.0, height, FAINT);
     Ok(figure)
+}
+
+/// A number with a minus sign in place of the hyphen.
+fn with_minus(number: &str) -> String {
+    number.replace('-', "−")
+}
+
+/// Text on a white ground, so that no grid line runs through it.
+fn beside(figure: &mut Figure, x: f64, y: f64, content: &str, size: u32, colour: Rgb) {
+    let height = f64::from(size) + 4.0;
+    figure.rectangle(x - 3.0, y - height / 2.0, text::width(content, size) + 6.0, height, Rgb(255, 255, 255));
+    figure.text_beside(x, y, content, size, Align::Left, colour);
 }
 
 /// The range of a direction, with round numbers to mark.
@@ -147,10 +159,12 @@ struct Axis {
 }
 
 impl Axis {
-    /// From the least to the greatest value.
-    fn through(values: impl Iterator<Item = f64>) -> Self {
+    /// From the least to the greatest value, with marks at whole numbers where all values are whole.
+    fn through(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let whole = values.clone().all(|value| value.fract() == 0.0);
         let (low, high) = range(values);
-        Self::new(low, high, compute_tick_step(low, high, 6))
+        let step = compute_tick_step(low, high, 6);
+        Self::new(low, high, if whole { step.ceil() } else { step })
     }
 
     /// From a round number below the values to one above them.
@@ -161,17 +175,18 @@ impl Axis {
     }
 
     fn new(low: f64, high: f64, step: f64) -> Self {
-        // Rounding may leave the last tick just outside.
-        let ticks: Vec<f64> = generate_ticks(low, high + step * 1e-6, ((high - low) / step).round().max(1.0) as usize);
+        // Rounding may put an end just off its mark.
+        let (first, last) = ((low / step - 1e-6).ceil(), (high / step + 1e-6).floor());
+        let ticks: Vec<f64> = (0..=(last - first) as u32).map(|index| (first + f64::from(index)) * step).collect();
         let digits = (0..6).find(|&digits| {
             let scaled = step * 10f64.powi(digits);
             (scaled - scaled.round()).abs() < 1e-6 * scaled
         });
         let label = |tick: &f64| match digits {
-            Some(digits) if tick.abs() < 1e6 => format!("{:.1$}", tick + 0.0, digits as usize),
-            _ => format!("{tick:.1e}"),
+            Some(digits) if tick.abs() < 1e6 => format!("{tick:.0$}", digits as usize),
+            _ => format!("{tick:.2e}"),
         };
-        Self { low, high, labels: ticks.iter().map(label).collect(), ticks }
+        Self { low, high, labels: ticks.iter().map(|tick| with_minus(&label(tick))).collect(), ticks }
     }
 
     /// Where `value` lies between the two ends, 0..=1.

@@ -11,12 +11,17 @@ const MARGIN: f64 = 16.0;
 
 /// Counts of (truth, prediction) pairs, coloured by their share of the true class; a row for each true class.
 ///
-/// With more than 30 classes the cells get small and lose their numbers.
+/// With more than 30 classes the cells get small and lose their numbers, with more than 60 their names.
 pub fn confusion_matrix(matrix: &ConfusionMatrix, class_names: &[String]) -> Figure {
     let classes = matrix.classes();
+    let cell: f64 = match classes {
+        0..=30 => 46.0,
+        31..=60 => 16.0,
+        _ => 4.0,
+    };
+    let named = if classes <= 60 { classes } else { 0 };
     let names: Vec<String> =
-        (0..classes).map(|label| text::fit(&class_name(class_names, label), SIZE, WIDEST_NAME)).collect();
-    let cell: f64 = if classes <= 30 { 46.0 } else { 16.0 };
+        (0..named).map(|label| text::fit(&class_name(class_names, label), SIZE, WIDEST_NAME)).collect();
     let side = cell * classes as f64;
     let name_room = text::widest(&names, SIZE);
     let left = MARGIN + 24.0 + name_room + 8.0;
@@ -43,7 +48,7 @@ pub fn confusion_matrix(matrix: &ConfusionMatrix, class_names: &[String]) -> Fig
             }
         }
     }
-    for line in 0..=classes {
+    for line in (0..=classes).filter(|&line| named > 0 || line % classes == 0) {
         let at = line as f64 * cell;
         figure.rectangle(left + at - 0.5, top, 1.0, side, RULE);
         figure.rectangle(left, top + at - 0.5, side, 1.0, RULE);
@@ -51,9 +56,17 @@ pub fn confusion_matrix(matrix: &ConfusionMatrix, class_names: &[String]) -> Fig
     for (label, name) in names.iter().enumerate() {
         let middle = (label as f64 + 0.5) * cell;
         figure.text_beside(left - 8.0, top + middle, name, SIZE.min(cell as u32), Align::Right, INK);
-        figure.turned_text(left + middle + 4.0, top + side + 14.0, name, SIZE.min(cell as u32), Align::Right, -45.0);
+        figure.turned_text(
+            left + middle + 4.0,
+            top + side + 14.0,
+            name,
+            SIZE.min(cell as u32),
+            Align::Right,
+            INK,
+            -45.0,
+        );
     }
-    figure.turned_text(MARGIN + 12.0, top + side / 2.0, "true class", 13, Align::Centre, -90.0);
+    figure.turned_text(MARGIN + 12.0, top + side / 2.0, "true class", 13, Align::Centre, INK, -90.0);
     let bottom = top + side + 10.0 + slanted + 20.0;
     figure.text(left + side / 2.0, bottom, "predicted class", 13, Align::Centre, INK);
     colour_scale(&mut figure, left + side + 24.0, top, side.min(460.0));

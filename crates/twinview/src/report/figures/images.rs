@@ -73,7 +73,7 @@ pub fn view_pairs(originals: &Images, views: [&Images; 2]) -> Result<Figure> {
         let y = MARGIN + row as f64 * pitch;
         figure.text_beside(left - GAP, y + SIDE / 2.0, name, 12, Align::Right, FAINT);
         for column in 0..columns {
-            place(&mut figure, images, column, left + column as f64 * pitch, y);
+            place(&mut figure, images, column, left + column as f64 * pitch + SIDE / 2.0, y + SIDE / 2.0);
         }
     }
     Ok(figure)
@@ -86,14 +86,15 @@ fn captioned(images: &Images, captions: Vec<(String, Rgb)>, columns: usize) -> R
     let rows = captions.len().div_ceil(columns);
     let cell = text::widest(captions.iter().map(|caption| &caption.0), CAPTION).clamp(SIDE, WIDEST_CELL).ceil();
     let line = f64::from(CAPTION) * 1.6;
-    let (across, down) = (cell + GAP, SIDE + line + GAP);
+    let shown_height = f64::from(shown_size(images).1) / f64::from(SCALE);
+    let (across, down) = (cell + GAP, shown_height + line + GAP);
     let mut figure = Figure::new(2.0 * MARGIN + columns as f64 * across - GAP, 2.0 * MARGIN + rows as f64 * down - GAP);
     for (index, (caption, colour)) in captions.iter().enumerate() {
         let x = MARGIN + (index % columns) as f64 * across;
         let y = MARGIN + (index / columns) as f64 * down;
-        place(&mut figure, images, index, x + (cell - SIDE) / 2.0, y);
+        place(&mut figure, images, index, x + cell / 2.0, y + shown_height / 2.0);
         let caption = text::fit(caption, CAPTION, cell);
-        figure.text(x + cell / 2.0, y + SIDE + line - 3.0, &caption, CAPTION, Align::Centre, *colour);
+        figure.text(x + cell / 2.0, y + shown_height + line - 3.0, &caption, CAPTION, Align::Centre, *colour);
     }
     Ok(figure)
 }
@@ -111,15 +112,27 @@ fn check(images: &Images, shown: usize) -> Result<()> {
     }
 }
 
-/// Draws an image in the middle of the square of [`SIDE`] at `x`, `y`.
-fn place(figure: &mut Figure, images: &Images, index: usize, x: f64, y: f64) {
-    let picture = enlarge(to_rgb(images, index), SIDE as u32 * SCALE);
-    let inset = |length: u32| (SIDE - f64::from(length) / f64::from(SCALE)) / 2.0;
-    let (x, y) = (x + inset(picture.width()), y + inset(picture.height()));
-    let [width, height] = [picture.width(), picture.height()].map(|length| f64::from(length) / f64::from(SCALE));
-    // A hairline that shows where an image with a white edge ends.
-    figure.frame(x - 1.0, y - 1.0, width + 2.0, height + 2.0, RULE);
-    figure.picture((x * f64::from(SCALE)) as u32, (y * f64::from(SCALE)) as u32, picture);
+/// Draws an image about a point.
+fn place(figure: &mut Figure, images: &Images, index: usize, middle_x: f64, middle_y: f64) {
+    let (width, height) = shown_size(images);
+    let filter = if width.is_multiple_of(images.width() as u32) { FilterType::Nearest } else { FilterType::CatmullRom };
+    let picture = imageops::resize(&to_rgb(images, index), width, height, filter);
+    let scale = f64::from(SCALE);
+    let corner = |middle: f64, length: u32| (middle * scale - f64::from(length) / 2.0).round();
+    let (x, y) = (corner(middle_x, width), corner(middle_y, height));
+    // A hairline shows where an image with a white edge ends.
+    let [frame_width, frame_height] = [width, height].map(|length| f64::from(length) / scale + 2.0);
+    figure.frame(x / scale - 1.0, y / scale - 1.0, frame_width, frame_height, RULE);
+    figure.picture(x as u32, y as u32, picture);
+}
+
+/// Width and height in pixels of each of the images as shown, the longer one close to [`SIDE`]: small images
+/// by a whole factor, so that every pixel is seen as it is.
+fn shown_size(images: &Images) -> (u32, u32) {
+    let side = SIDE as usize * SCALE as usize;
+    let longer = images.width().max(images.height());
+    let scaled = |length: usize| if longer <= side / 2 { length * (side / longer) } else { length * side / longer };
+    (scaled(images.width()).max(1) as u32, scaled(images.height()).max(1) as u32)
 }
 
 fn to_rgb(images: &Images, index: usize) -> RgbImage {
@@ -129,16 +142,4 @@ fn to_rgb(images: &Images, index: usize) -> RgbImage {
         let place = y as usize * width + x as usize;
         Pixel([0, 1, 2].map(|channel| image[channel.min(images.channels() - 1) * area + place]))
     })
-}
-
-/// The image with its longer side close to `side`: small ones pixel by pixel, large ones smoothly.
-fn enlarge(image: RgbImage, side: u32) -> RgbImage {
-    let longer = image.width().max(image.height());
-    if longer <= side / 2 {
-        let factor = side / longer;
-        imageops::resize(&image, image.width() * factor, image.height() * factor, FilterType::Nearest)
-    } else {
-        let scaled = |length: u32| (length * side / longer).max(1);
-        imageops::resize(&image, scaled(image.width()), scaled(image.height()), FilterType::CatmullRom)
-    }
 }

@@ -10,6 +10,7 @@ mod heat_map;
 mod images;
 mod scatter;
 mod text;
+mod turned;
 
 pub use canvas::Figure;
 pub use chart::{Arm, Curve, bar_with_error, learning_curves};

@@ -62,7 +62,7 @@ pub fn scatter(
         let x = left + panel as f64 * (side + GAP);
         figure.frame(x, top, side, side, RULE);
         figure.text(x + side / 2.0, top + side + 20.0, &format!("{axis} {}", across + 1), 12, Align::Centre, FAINT);
-        figure.turned_text(x - 8.0, top + side / 2.0, &format!("{axis} {}", up + 1), 12, Align::Centre, -90.0);
+        figure.turned_text(x - 10.0, top + side / 2.0, &format!("{axis} {}", up + 1), 12, Align::Centre, FAINT, -90.0);
         let [(mid_x, half_x), (mid_y, half_y)] = [across, up].map(|component| extent(&shown, component));
         // Room for half a point at the edge, and none of it lost to a cloud of equal points.
         let scale = (side / 2.0 - radius - 8.0) / half_x.max(half_y).max(1e-12);

@@ -110,6 +110,9 @@ fn confusion_matrices_darken_with_the_share() {
     assert!(image.height() > 920);
     let (truth, predicted): (Vec<u8>, Vec<u8>) = (0..60).map(|label| (label, label / 2)).unzip();
     drawn("confusion-60", &confusion_matrix(&ConfusionMatrix::new(&truth, &predicted, 60).unwrap(), &names()));
+    let all: Vec<u8> = (0..=255).collect();
+    let largest = drawn("confusion-256", &confusion_matrix(&ConfusionMatrix::new(&all, &all, 256).unwrap(), &names()));
+    assert!(largest.width() < 3000);
     let millions = ConfusionMatrix::new(&vec![1; 2_000_000], &vec![0; 2_000_000], 2).unwrap();
     drawn("confusion-large", &confusion_matrix(&millions, &[]));
 }
@@ -204,4 +207,13 @@ fn saved_files_decode() {
     let figure = image_grid(&split(4), &names(), 2, 2).unwrap();
     figure.save(&path).unwrap();
     assert_eq!(image::image_dimensions(&path).unwrap(), (figure.width(), figure.height()));
+}
+
+proptest::proptest! {
+    #[test]
+    fn cut_text_is_never_wider_than_its_room(words in "\\PC{0,40}", size in 1u32..40, room in 0.0f64..300.0) {
+        let cut = text::fit(&words, size, room);
+        assert!(text::width(&cut, size) <= room);
+        assert!(cut == words || cut.is_empty() || cut.ends_with('…'));
+    }
 }

@@ -10,11 +10,13 @@ const ADVANCES: [u16; 95] = [
     1298, 1253, 1300, 1300, 842, 1067, 803, 1298, 1212, 1675, 1212, 1212, 1075, 1303, 690, 1303, 1716,
 ];
 
-/// The width of `text` at `size`: exact for ASCII, and not too small for nearly all else.
+/// The width of `text` at `size`: exact for ASCII, minus and plus-minus, and not too small for nearly all else.
 pub(super) fn width(text: &str, size: u32) -> f64 {
     let units: u32 = text
         .chars()
         .map(|letter| {
+            // The minus and the plus-minus are as wide as the plus.
+            let letter = if matches!(letter, '−' | '±') { '+' } else { letter };
             let index = (letter as usize).wrapping_sub(0x20);
             u32::from(ADVANCES.get(index).copied().unwrap_or(2048))
         })
