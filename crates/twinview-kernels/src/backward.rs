@@ -6,9 +6,7 @@ use rayon::prelude::*;
 use crate::normalise::{Affine, Moments, add_gradient_brick, by_group};
 use crate::pack;
 use crate::plan::{BlockShape, Chunk, TAPS, parts, rows};
-use crate::tile::{
-    Finish, LANES, Line, Step, outer_products, panel, plane_products, tiles, with_rows,
-};
+use crate::tile::{Finish, LANES, Line, Step, outer_products, panel, plane_products, tiles, with_rows};
 use crate::workspace::Buffer;
 
 /// `Σ gradient` and `Σ gradient · (value − mean)` of each group and channel, `[group][2][channels]`.
@@ -79,11 +77,11 @@ pub(crate) fn scale_and_shift(
 }
 
 /// The way back through normalisation and ReLU of one group:
-/// `value > 0 ? scale · gradient + slope · (value − mean) + shift : 0`.
+/// `value > 0 ? scale · (gradient − average − slope · (value − mean)) : 0`.
 pub(crate) struct Inverse {
     scale: Vec<Line>,
+    average: Vec<Line>,
     slope: Vec<Line>,
-    shift: Vec<Line>,
     mean: Vec<Line>,
 }
 
@@ -91,18 +89,17 @@ impl Inverse {
     /// From one group's sums over `count` values a channel.
     pub(crate) fn new(sums: &[f64], count: usize, moments: &Moments, affine: &Affine, epsilon: f32) -> Self {
         let padded = sums.len() / 2;
+        let mut average = Vec::with_capacity(padded);
         let mut slope = Vec::with_capacity(padded);
-        let mut shift = Vec::with_capacity(padded);
         for channel in 0..moments.mean.len() {
-            let scale = f64::from(affine.scale[channel]) / count as f64;
             let variance = f64::from(moments.variance[channel]) + f64::from(epsilon);
-            slope.push((-scale * sums[padded + channel] / variance) as f32);
-            shift.push((-scale * sums[channel]) as f32);
+            average.push((sums[channel] / count as f64) as f32);
+            slope.push((sums[padded + channel] / (count as f64 * variance)) as f32);
         }
         Self {
             scale: pack::channels(&affine.scale),
+            average: pack::channels(&average),
             slope: pack::channels(&slope),
-            shift: pack::channels(&shift),
             mean: pack::channels(&moments.mean),
         }
     }
@@ -113,12 +110,12 @@ impl Inverse {
     fn apply<S: Simd>(&self, simd: S, block: usize, gradient: &mut [Line], values: &[Line]) -> f32x16<S> {
         let zero = f32x16::splat(simd, 0.0);
         let (scale, slope) = (self.scale[block].load(simd), self.slope[block].load(simd));
-        let (shift, mean) = (self.shift[block].load(simd), self.mean[block].load(simd));
+        let (average, mean) = (self.average[block].load(simd), self.mean[block].load(simd));
         let mut total = zero;
         for (gradient, value) in gradient.iter_mut().zip(values) {
             let value = value.load(simd);
-            let slanted = slope.mul_add(value - mean, shift);
-            let back = scale.mul_add(gradient.load(simd), slanted);
+            let along = slope.mul_add(value - mean, average);
+            let back = scale * (gradient.load(simd) - along);
             let back = value.simd_gt(zero).select(back, zero);
             total += back;
             gradient.store(back);
@@ -141,19 +138,17 @@ pub(crate) fn through_activation(
     let each = shape.out_width() * blocks;
     let height = shape.out_height();
     let mut sums = vec![Line::ZERO; chunks.len() * height * each];
-    rows(gradient, chunks, height, each).into_par_iter().zip(sums.par_chunks_mut(each)).for_each(
-        |(task, sums)| {
-            let count = task.chunk.rows;
-            let values = &task.chunk.of(values, height * each)[task.y * each * count..];
-            let inverse = &inverses[task.chunk.group];
-            dispatch!(level, simd => {
-                let bricks = task.data.chunks_exact_mut(count).zip(values.chunks_exact(count));
-                for (brick, ((gradient, values), sum)) in bricks.zip(sums).enumerate() {
-                    sum.store(inverse.apply(simd, brick % blocks, gradient, values));
-                }
-            });
-        },
-    );
+    rows(gradient, chunks, height, each).into_par_iter().zip(sums.par_chunks_mut(each)).for_each(|(task, sums)| {
+        let count = task.chunk.rows;
+        let values = &task.chunk.of(values, height * each)[task.y * each * count..];
+        let inverse = &inverses[task.chunk.group];
+        dispatch!(level, simd => {
+            let bricks = task.data.chunks_exact_mut(count).zip(values.chunks_exact(count));
+            for (brick, ((gradient, values), sum)) in bricks.zip(sums).enumerate() {
+                sum.store(inverse.apply(simd, brick % blocks, gradient, values));
+            }
+        });
+    });
     let mut totals = vec![vec![0.0; height * each * LANES]; inverses.len()];
     for (chunk, sums) in chunks.iter().zip(sums.chunks_exact(height * each)) {
         for (totals, line) in totals[chunk.group].chunks_exact_mut(LANES).zip(sums) {
@@ -240,8 +235,7 @@ pub(crate) fn weights(
                     }
                     let shifts = &sums.taps[group][tap * channels + block * LANES..][..LANES];
                     for lane in 0..LANES {
-                        total[lane] += affine.scale[input] * product[lane]
-                            + affine.shift[input] * shifts[lane] as f32;
+                        total[lane] += affine.scale[input] * product[lane] + affine.shift[input] * shifts[lane] as f32;
                     }
                 }
                 let each = shape.in_channels * TAPS;
@@ -395,10 +389,8 @@ pub(crate) fn input(
     let each = shape.width * inputs;
     let mut out = Buffer::new(batch * shape.height * each);
     let mut sums = vec![0.0; chunks.len() * shape.height * 2 * inputs * LANES];
-    rows(&mut out, chunks, shape.height, each)
-        .into_par_iter()
-        .zip(sums.par_chunks_mut(2 * inputs * LANES))
-        .for_each(|(task, sums)| {
+    rows(&mut out, chunks, shape.height, each).into_par_iter().zip(sums.par_chunks_mut(2 * inputs * LANES)).for_each(
+        |(task, sums)| {
             let count = task.chunk.rows;
             let gradient = task.chunk.of(gradient, shape.out_positions() * outputs);
             let before = before.as_ref().map(|before| {
@@ -425,7 +417,8 @@ pub(crate) fn input(
                     }
                 }
             });
-        });
+        },
+    );
     let sums = by_group(&sums, 2 * inputs * LANES, chunks, groups);
     (out, sums)
 }

@@ -7,7 +7,7 @@ use crate::operation::{BatchStatistics, Block, RunningStatistics};
 fn convolve(input: Tensor<4>, block: &Block) -> Tensor<4> {
     let stride = [block.stride; 2];
     let options = ConvOptions::new(stride, [1, 1], [1, 1], 1);
-    relu(conv2d(input, block.weight.clone(), Some(block.bias.clone()), options))
+    conv2d(input, block.weight.clone(), Some(block.bias.clone()), options)
 }
 
 fn normalise(input: Tensor<4>, mean: Tensor<4>, variance: Tensor<4>, block: &Block) -> Tensor<4> {
@@ -22,23 +22,30 @@ pub(crate) fn conv_relu_bn_stack(
     blocks: &[Block],
     groups: usize,
 ) -> (Tensor<2>, Vec<BatchStatistics>) {
+    with_activation(input, blocks, groups, |_, _, values| relu(values))
+}
+
+/// The same with another activation, which is told the block and the group.
+pub(crate) fn with_activation(
+    input: Tensor<4>,
+    blocks: &[Block],
+    groups: usize,
+    activation: impl Fn(usize, usize, Tensor<4>) -> Tensor<4>,
+) -> (Tensor<2>, Vec<BatchStatistics>) {
     let mut parts = input.chunk(groups, 0);
     let mut statistics = Vec::with_capacity(blocks.len());
-    for block in blocks {
+    for (index, block) in blocks.iter().enumerate() {
         let channels = block.gamma.dims()[0];
         let (mut means, mut variances) = (Vec::new(), Vec::new());
-        for part in &mut parts {
-            let values = convolve(part.clone(), block);
+        for (group, part) in parts.iter_mut().enumerate() {
+            let values = activation(index, group, convolve(part.clone(), block));
             let mean = values.clone().mean_dims(&[0, 2, 3]);
             let variance = (values.clone() - mean.clone()).square().mean_dims(&[0, 2, 3]);
             means.push(mean.clone().inner().reshape([1, channels]));
             variances.push(variance.clone().inner().reshape([1, channels]));
             *part = normalise(values, mean, variance, block);
         }
-        statistics.push(BatchStatistics {
-            mean: Tensor::cat(means, 0),
-            variance: Tensor::cat(variances, 0),
-        });
+        statistics.push(BatchStatistics { mean: Tensor::cat(means, 0), variance: Tensor::cat(variances, 0) });
     }
     (Tensor::cat(parts, 0).flatten(1, 3), statistics)
 }
@@ -62,7 +69,7 @@ pub(crate) fn conv_relu_bn_stack_inference(
         };
         let mean = by_channel(&running.mean);
         let variance = by_channel(&running.variance);
-        values = normalise(convolve(values, &block), mean, variance, &block);
+        values = normalise(relu(convolve(values, &block)), mean, variance, &block);
     }
     values.flatten(1, 3)
 }

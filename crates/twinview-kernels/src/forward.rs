@@ -124,14 +124,7 @@ pub(crate) fn block(
 }
 
 /// A block's output for one chunk on its own.
-pub(crate) fn chunk(
-    level: Level,
-    shape: &BlockShape,
-    bias: &[Line],
-    source: Source,
-    chunk: Chunk,
-    out: &mut [Line],
-) {
+pub(crate) fn chunk(level: Level, shape: &BlockShape, bias: &[Line], source: Source, chunk: Chunk, out: &mut [Line]) {
     let each = shape.out_width() * shape.out_blocks() * chunk.rows;
     dispatch!(level, simd => {
         for (y, out) in out.chunks_exact_mut(each).enumerate() {

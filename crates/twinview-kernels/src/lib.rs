@@ -16,8 +16,6 @@ mod workspace;
 
 pub use fearless_simd::Level;
 pub use normalise::Moments;
-pub use operation::{
-    BatchStatistics, Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference,
-};
+pub use operation::{BatchStatistics, Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference};
 pub use plan::BlockShape;
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward, inference};

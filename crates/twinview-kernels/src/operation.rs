@@ -15,10 +15,10 @@ use burn_flex::FlexTensor;
 use fearless_simd::Level;
 use std::sync::Arc;
 
+use crate::composed;
 use crate::normalise::Moments;
 use crate::plan::BlockShape;
 use crate::stack::{self, BlockParameters, Tape};
-use crate::composed;
 
 /// One block: 3×3 convolution with padding 1, bias, ReLU, batch normalisation.
 #[derive(Clone, Debug)]
@@ -64,6 +64,11 @@ struct Layout {
 }
 
 impl Layout {
+    fn new(input: [usize; 4], blocks: &[Block], groups: usize) -> Self {
+        let epsilons = blocks.iter().map(|block| block.epsilon).collect();
+        Self { shapes: shapes(input, blocks), epsilons, groups }
+    }
+
     /// The parameters in a flat slice: each block's weight, bias, gamma, beta in turn.
     fn parameters<'a>(&self, mut flat: &'a [f32]) -> Vec<BlockParameters<'a>> {
         let mut take = |count: usize| {
@@ -148,8 +153,7 @@ impl Backward<Flex, 2> for StackBackward {
         let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
         let blocks = layout.parameters(slice(&parameters));
         let [input, flat] = ops.parents;
-        let (blocks, input_gradient) =
-            stack::backward(&tape, &blocks, slice(&gradient), input.is_some());
+        let (blocks, input_gradient) = stack::backward(&tape, &blocks, slice(&gradient), input.is_some());
         if let (Some(node), Some(values)) = (input, input_gradient) {
             let first = &layout.shapes[0];
             let batch = values.len() / (first.in_channels * first.height * first.width);
@@ -171,17 +175,12 @@ impl<C: CheckpointStrategy> StackBackend for Autodiff<Flex, C> {
         parameters: FloatTensor<Self>,
         layout: Layout,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = StackBackward
-            .prepare::<C>([input.node(), parameters.node()])
-            .compute_bound()
-            .stateful();
+        let prepared = StackBackward.prepare::<C>([input.node(), parameters.node()]).compute_bound().stateful();
         let input = input.into_primitive().to_contiguous();
         let parameters = parameters.into_primitive().to_contiguous();
         let (features, statistics, tape) = run(&input, &parameters, &layout);
         let features = match prepared {
-            OpsKind::Tracked(prepared) => {
-                prepared.finish(Saved { parameters, layout, tape: Arc::new(tape) }, features)
-            }
+            OpsKind::Tracked(prepared) => prepared.finish(Saved { parameters, layout, tape: Arc::new(tape) }, features),
             OpsKind::UnTracked(prepared) => prepared.finish(features),
         };
         (features, FloatTensor::<Self>::new(statistics))
@@ -189,7 +188,7 @@ impl<C: CheckpointStrategy> StackBackend for Autodiff<Flex, C> {
 }
 
 /// The shapes of `blocks` for an input of the given size.
-fn shapes(input: [usize; 4], blocks: &[Block]) -> Vec<BlockShape> {
+pub(crate) fn shapes(input: [usize; 4], blocks: &[Block]) -> Vec<BlockShape> {
     let [_, mut in_channels, mut height, mut width] = input;
     let mut shapes = Vec::with_capacity(blocks.len());
     for block in blocks {
@@ -231,25 +230,14 @@ fn flatten(blocks: &[Block]) -> Tensor<1> {
 ///
 /// # Panics
 /// Panics when the shapes do not fit one another, a stride is not 1 or 2, or the batch does not divide into the groups.
-pub fn conv_relu_bn_stack(
-    input: Tensor<4>,
-    blocks: &[Block],
-    groups: usize,
-) -> (Tensor<2>, Vec<BatchStatistics>) {
+pub fn conv_relu_bn_stack(input: Tensor<4>, blocks: &[Block], groups: usize) -> (Tensor<2>, Vec<BatchStatistics>) {
     if !fused(&input) {
         return composed::conv_relu_bn_stack(input, blocks, groups);
     }
-    let layout = Layout {
-        shapes: shapes(input.dims(), blocks),
-        epsilons: blocks.iter().map(|block| block.epsilon).collect(),
-        groups,
-    };
+    let layout = Layout::new(input.dims(), blocks, groups);
     let channels: Vec<usize> = layout.shapes.iter().map(|shape| shape.out_channels).collect();
-    let (features, statistics) = <Dispatch as StackBackend>::conv_relu_bn(
-        input.into_dispatch(),
-        flatten(blocks).into_dispatch(),
-        layout,
-    );
+    let (features, statistics) =
+        <Dispatch as StackBackend>::conv_relu_bn(input.into_dispatch(), flatten(blocks).into_dispatch(), layout);
     let statistics = Tensor::<1>::from_dispatch(statistics).inner();
     let mut start = 0;
     let mut take = |channels: usize| {
@@ -271,20 +259,12 @@ pub fn conv_relu_bn_stack(
 ///
 /// # Panics
 /// Panics when the shapes do not fit one another, or a stride is not 1 or 2.
-pub fn conv_relu_bn_stack_inference(
-    input: Tensor<4>,
-    blocks: &[Block],
-    running: &[RunningStatistics],
-) -> Tensor<2> {
+pub fn conv_relu_bn_stack_inference(input: Tensor<4>, blocks: &[Block], running: &[RunningStatistics]) -> Tensor<2> {
     let input = input.inner();
     if !fused(&input) {
         return composed::conv_relu_bn_stack_inference(input, blocks, running);
     }
-    let layout = Layout {
-        shapes: shapes(input.dims(), blocks),
-        epsilons: blocks.iter().map(|block| block.epsilon).collect(),
-        groups: 1,
-    };
+    let layout = Layout::new(input.dims(), blocks, 1);
     let values = |tensor: Tensor<1>| -> FlexTensor {
         tensor.inner().try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous()
     };

@@ -32,25 +32,23 @@ pub(crate) fn forward(shape: &BlockShape, weight: &[f32], scale: &[f32], shift: 
     let panel = TAPS * shape.in_blocks() * LANES;
     let mut lines = Buffer::new(shape.out_blocks() * panel);
     let mut shifts = vec![Line::ZERO; shape.out_blocks() * TAPS];
-    lines.par_chunks_mut(panel).zip(shifts.par_chunks_mut(TAPS)).enumerate().for_each(
-        |(block, (lines, shifts))| {
-            lines.fill(Line::ZERO);
-            let each = shape.in_channels * TAPS;
-            let outputs = weight.chunks_exact(each).skip(block * LANES).take(LANES);
-            for (lane, weight) in outputs.enumerate() {
-                let mut sums = [0.0f64; TAPS];
-                for (input, weight) in weight.chunks_exact(TAPS).enumerate() {
-                    for tap in 0..TAPS {
-                        lines[tap * shape.in_blocks() * LANES + input].0[lane] = scale[input] * weight[tap];
-                        sums[tap] += f64::from(shift[input]) * f64::from(weight[tap]);
-                    }
-                }
+    lines.par_chunks_mut(panel).zip(shifts.par_chunks_mut(TAPS)).enumerate().for_each(|(block, (lines, shifts))| {
+        lines.fill(Line::ZERO);
+        let each = shape.in_channels * TAPS;
+        let outputs = weight.chunks_exact(each).skip(block * LANES).take(LANES);
+        for (lane, weight) in outputs.enumerate() {
+            let mut sums = [0.0f64; TAPS];
+            for (input, weight) in weight.chunks_exact(TAPS).enumerate() {
                 for tap in 0..TAPS {
-                    shifts[tap].0[lane] = sums[tap] as f32;
+                    lines[tap * shape.in_blocks() * LANES + input].0[lane] = scale[input] * weight[tap];
+                    sums[tap] += f64::from(shift[input]) * f64::from(weight[tap]);
                 }
             }
-        },
-    );
+            for tap in 0..TAPS {
+                shifts[tap].0[lane] = sums[tap] as f32;
+            }
+        }
+    });
     ForwardWeights { lines, shifts }
 }
 

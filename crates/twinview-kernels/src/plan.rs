@@ -125,25 +125,18 @@ pub(crate) fn chunks(batch: usize, groups: usize) -> Vec<Chunk> {
 /// One row of positions of one chunk, and the part of a buffer that holds it.
 pub(crate) struct Row<'a, T> {
     pub(crate) chunk: Chunk,
-    /// Index of the chunk.
-    pub(crate) index: usize,
     pub(crate) y: usize,
     pub(crate) data: &'a mut [T],
 }
 
 /// Cuts a buffer into rows: `height` a chunk, each with `each` elements an image.
-pub(crate) fn rows<'a, T>(
-    mut buffer: &'a mut [T],
-    chunks: &[Chunk],
-    height: usize,
-    each: usize,
-) -> Vec<Row<'a, T>> {
+pub(crate) fn rows<'a, T>(mut buffer: &'a mut [T], chunks: &[Chunk], height: usize, each: usize) -> Vec<Row<'a, T>> {
     let mut rows = Vec::with_capacity(chunks.len() * height);
-    for (index, &chunk) in chunks.iter().enumerate() {
+    for &chunk in chunks {
         for y in 0..height {
             let (data, rest) = buffer.split_at_mut(chunk.rows * each);
             buffer = rest;
-            rows.push(Row { chunk, index, y, data });
+            rows.push(Row { chunk, y, data });
         }
     }
     rows
@@ -152,8 +145,5 @@ pub(crate) fn rows<'a, T>(
 /// Runs of chunks of one group whose weight gradients are summed in one place: at most eight a group,
 /// so that a large batch does not need a copy of the weights for each of its chunks.
 pub(crate) fn parts(chunks: &[Chunk]) -> Vec<&[Chunk]> {
-    chunks
-        .chunk_by(|a, b| a.group == b.group)
-        .flat_map(|group| group.chunks(group.len().div_ceil(8)))
-        .collect()
+    chunks.chunk_by(|a, b| a.group == b.group).flat_map(|group| group.chunks(group.len().div_ceil(8))).collect()
 }

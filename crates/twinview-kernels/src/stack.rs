@@ -57,13 +57,25 @@ impl Tape {
     pub fn moments(&self) -> &[Vec<Moments>] {
         &self.moments
     }
+
+    /// A block's values after ReLU, `[image][channel][position]`.
+    #[cfg(test)]
+    pub(crate) fn activations(&self, block: usize) -> Vec<f32> {
+        let shape = &self.shapes[block];
+        let affine = Affine { scale: vec![1.0; shape.out_channels], shift: vec![0.0; shape.out_channels] };
+        let mut out = Vec::new();
+        for chunk in &self.chunks {
+            let values = chunk.of(&self.values[block], shape.out_positions() * shape.out_blocks());
+            let mut part = vec![0.0; chunk.rows * shape.out_features()];
+            forward::write_features(shape, values, chunk.rows, &affine, &mut part);
+            out.extend(part);
+        }
+        out
+    }
 }
 
 fn affines(moments: &[Moments], block: &BlockParameters) -> Vec<Affine> {
-    moments
-        .iter()
-        .map(|m| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon))
-        .collect()
+    moments.iter().map(|m| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon)).collect()
 }
 
 /// Runs the blocks in training mode on `input`, `[batch, channels, height, width]`, of which `groups` equal
@@ -133,15 +145,11 @@ pub fn backward(
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
     let last = shapes.len() - 1;
     assert_eq!(gradient.len(), batch * shapes[last].out_features(), "values in the gradient");
-    let means: Vec<Vec<Vec<Line>>> = tape
-        .moments
-        .iter()
-        .map(|groups| groups.iter().map(|m| pack::channels(&m.mean)).collect())
-        .collect();
+    let means: Vec<Vec<Vec<Line>>> =
+        tape.moments.iter().map(|groups| groups.iter().map(|m| pack::channels(&m.mean)).collect()).collect();
     let groups = means[0].len();
-    let (mut back, mut sums) = backward::read_features(
-        level, &shapes[last], gradient, &tape.values[last], &means[last], chunks,
-    );
+    let (mut back, mut sums) =
+        backward::read_features(level, &shapes[last], gradient, &tape.values[last], &means[last], chunks);
     let mut gradients = Vec::with_capacity(shapes.len());
     let mut input = None;
     for index in (0..shapes.len()).rev() {
@@ -154,8 +162,7 @@ pub fn backward(
             .map(|((affine, sums), moments)| Inverse::new(sums, count, moments, affine, block.epsilon))
             .collect();
         let (gamma, beta) = backward::scale_and_shift(shape, &sums, moments, block.epsilon);
-        let positions =
-            backward::through_activation(level, shape, &mut back, &tape.values[index], &inverses, chunks);
+        let positions = backward::through_activation(level, shape, &mut back, &tape.values[index], &inverses, chunks);
         let taps = TapSums::new(shape, &positions);
         let weight = match index.checked_sub(1) {
             None => backward::weights_from_planes(level, shape, &tape.planes, &back, chunks),
@@ -167,8 +174,7 @@ pub fn backward(
         gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });
         if index > 0 {
             let before = Before { values: &tape.values[index - 1], means: &means[index - 1] };
-            (back, sums) =
-                backward::input(level, shape, block.weight, &back, chunks, groups, Some(before));
+            (back, sums) = backward::input(level, shape, block.weight, &back, chunks, groups, Some(before));
         } else if with_input {
             let (back, _) = backward::input(level, shape, block.weight, &back, chunks, groups, None);
             input = Some(backward::write_input(shape, &back, chunks));
@@ -242,7 +248,11 @@ fn check(input: &[f32], shapes: &[BlockShape], blocks: &[BlockParameters]) -> us
     }
     for pair in shapes.windows(2) {
         let next = (pair[0].out_channels, pair[0].out_height(), pair[0].out_width());
-        assert_eq!(next, (pair[1].in_channels, pair[1].height, pair[1].width), "a block takes what the one before gives");
+        assert_eq!(
+            next,
+            (pair[1].in_channels, pair[1].height, pair[1].width),
+            "a block takes what the one before gives"
+        );
     }
     let features = shapes[0].in_channels * shapes[0].in_positions();
     assert!(features > 0 && input.len() % features == 0, "whole images of {features} values");

@@ -48,8 +48,7 @@ pub(crate) fn rows_by_columns<S: Simd, const R: usize>(
     for step in steps {
         let first = step.source + row;
         let rows: &[Line; R] = source[first..first + R].try_into().expect("R rows");
-        let weight: &[Line; LANES] =
-            weights[step.weight..step.weight + LANES].try_into().expect("sixteen lines");
+        let weight: &[Line; LANES] = weights[step.weight..step.weight + LANES].try_into().expect("sixteen lines");
         for k in 0..LANES {
             let weight = weight[k].load(simd);
             for r in 0..R {
@@ -82,12 +81,30 @@ pub(crate) fn outer_products<S: Simd, const FIRST: usize, const R: usize>(
 macro_rules! with_rows {
     ($rows:expr, $R:ident => $run:expr) => {
         match $rows {
-            1 => { const $R: usize = 1; $run }
-            2 => { const $R: usize = 2; $run }
-            3 => { const $R: usize = 3; $run }
-            4 => { const $R: usize = 4; $run }
-            5 => { const $R: usize = 5; $run }
-            _ => { const $R: usize = 6; $run }
+            1 => {
+                const $R: usize = 1;
+                $run
+            }
+            2 => {
+                const $R: usize = 2;
+                $run
+            }
+            3 => {
+                const $R: usize = 3;
+                $run
+            }
+            4 => {
+                const $R: usize = 4;
+                $run
+            }
+            5 => {
+                const $R: usize = 5;
+                $run
+            }
+            _ => {
+                const $R: usize = 6;
+                $run
+            }
         }
     };
 }
@@ -166,12 +183,7 @@ pub(crate) fn panel_from_planes<S: Simd>(
 
 /// `sums[i] += Σ left[i][n] · right[n]`: a block of a weight gradient whose input lies in planes.
 #[inline(always)]
-pub(crate) fn plane_products<S: Simd, const R: usize>(
-    simd: S,
-    sums: &mut [Line],
-    left: &[&[f32]],
-    right: &[Line],
-) {
+pub(crate) fn plane_products<S: Simd, const R: usize>(simd: S, sums: &mut [Line], left: &[&[f32]], right: &[Line]) {
     let sums: &mut [Line; R] = sums.try_into().expect("R sums");
     let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
     let left: [&[f32]; R] = std::array::from_fn(|i| &left[i][..right.len()]);
