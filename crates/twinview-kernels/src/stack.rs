@@ -1,0 +1,260 @@
+//! The whole stack of blocks on plain slices: training forward, backward, and inference.
+
+use fearless_simd::Level;
+use rayon::prelude::*;
+
+use crate::backward::{self, Before, Inverse, TapSums};
+use crate::forward::{self, Source};
+use crate::normalise::{Affine, Moments};
+use crate::pack;
+use crate::plan::{BlockShape, Chunk, chunks};
+use crate::tile::Line;
+use crate::workspace::Buffer;
+
+/// The trained values of one block.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockParameters<'a> {
+    /// Convolution weights `[out, in, 3, 3]`.
+    pub weight: &'a [f32],
+    /// Convolution bias `[out]`.
+    pub bias: &'a [f32],
+    /// Scale of the normalisation `[out]`.
+    pub gamma: &'a [f32],
+    /// Shift of the normalisation `[out]`.
+    pub beta: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// Gradients of one block's trained values, shaped as they are.
+#[derive(Clone, Debug)]
+pub struct BlockGradients {
+    /// Of the convolution weights.
+    pub weight: Vec<f32>,
+    /// Of the convolution bias.
+    pub bias: Vec<f32>,
+    /// Of the scale.
+    pub gamma: Vec<f32>,
+    /// Of the shift.
+    pub beta: Vec<f32>,
+}
+
+/// What a training forward pass keeps for the backward pass.
+#[derive(Debug)]
+pub struct Tape {
+    level: Level,
+    shapes: Vec<BlockShape>,
+    chunks: Vec<Chunk>,
+    planes: Buffer<f32>,
+    /// Each block's values after ReLU, before normalisation.
+    values: Vec<Buffer<Line>>,
+    /// Batch statistics `[block][group]`.
+    moments: Vec<Vec<Moments>>,
+}
+
+impl Tape {
+    /// Batch statistics of each block and group.
+    pub fn moments(&self) -> &[Vec<Moments>] {
+        &self.moments
+    }
+
+    /// A block's values after ReLU, `[image][channel][position]`.
+    #[cfg(test)]
+    pub(crate) fn activations(&self, block: usize) -> Vec<f32> {
+        let shape = &self.shapes[block];
+        let affine = Affine { scale: vec![1.0; shape.out_channels], shift: vec![0.0; shape.out_channels] };
+        let mut out = Vec::new();
+        for chunk in &self.chunks {
+            let values = chunk.of(&self.values[block], shape.out_positions() * shape.out_blocks());
+            let mut part = vec![0.0; chunk.rows * shape.out_features()];
+            forward::write_features(shape, values, chunk.rows, &affine, &mut part);
+            out.extend(part);
+        }
+        out
+    }
+}
+
+fn affines(moments: &[Moments], block: &BlockParameters) -> Vec<Affine> {
+    moments.iter().map(|m| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon)).collect()
+}
+
+/// Runs the blocks in training mode on `input`, `[batch, channels, height, width]`, of which `groups` equal
+/// runs of images are normalised each by its own batch statistics, as by one pass a group.
+///
+/// Returns the features `[batch, channels × positions]` and what [`backward`] needs.
+///
+/// # Panics
+/// Panics when lengths do not fit the shapes, or the batch does not divide into the groups.
+pub fn forward(
+    level: Level,
+    input: &[f32],
+    groups: usize,
+    shapes: &[BlockShape],
+    blocks: &[BlockParameters],
+) -> (Vec<f32>, Tape) {
+    let batch = check(input, shapes, blocks);
+    assert!(groups > 0 && batch > 0 && batch % groups == 0, "{batch} images in {groups} equal groups");
+    let chunks = chunks(batch, groups);
+    let first = &shapes[0];
+    let planes = forward::to_planes(input, first.in_channels * first.in_positions(), &chunks);
+    let packed = pack::planes(first, blocks[0].weight);
+    let mut values: Vec<Buffer<Line>> = Vec::with_capacity(shapes.len());
+    let mut moments: Vec<Vec<Moments>> = Vec::with_capacity(shapes.len());
+    for (index, (shape, block)) in shapes.iter().zip(blocks).enumerate() {
+        let weights: Vec<_>;
+        let source = match index.checked_sub(1) {
+            None => Source::Planes(&planes, &packed),
+            Some(before) => {
+                weights = affines(&moments[before], &blocks[before])
+                    .iter()
+                    .map(|a| pack::forward(shape, block.weight, &a.scale, &a.shift))
+                    .collect();
+                Source::Values(&values[before], &weights)
+            }
+        };
+        let (block_values, block_moments) = forward::block(level, shape, block.bias, source, &chunks, groups);
+        values.push(block_values);
+        moments.push(block_moments);
+    }
+    let last = shapes.len() - 1;
+    let affines = affines(&moments[last], &blocks[last]);
+    let mut out = vec![0.0; batch * shapes[last].out_features()];
+    let each = shapes[last].out_positions() * shapes[last].out_blocks();
+    crate::plan::rows(&mut out, &chunks, 1, shapes[last].out_features()).into_par_iter().for_each(|task| {
+        let chunk = task.chunk;
+        let values = chunk.of(&values[last], each);
+        forward::write_features(&shapes[last], values, chunk.rows, &affines[chunk.group], task.data);
+    });
+    let tape = Tape { level, shapes: shapes.to_vec(), chunks, planes, values, moments };
+    (out, tape)
+}
+
+/// Gradients of every block's trained values, and of the input if asked for, from the gradient of the
+/// features, `[batch, channels × positions]`. `blocks` are those given to [`forward`].
+///
+/// # Panics
+/// Panics when a length does not fit the forward pass.
+pub fn backward(
+    tape: &Tape,
+    blocks: &[BlockParameters],
+    gradient: &[f32],
+    with_input: bool,
+) -> (Vec<BlockGradients>, Option<Vec<f32>>) {
+    let Tape { level, shapes, chunks, .. } = tape;
+    let level = *level;
+    let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
+    let last = shapes.len() - 1;
+    assert_eq!(gradient.len(), batch * shapes[last].out_features(), "values in the gradient");
+    let means: Vec<Vec<Vec<Line>>> =
+        tape.moments.iter().map(|groups| groups.iter().map(|m| pack::channels(&m.mean)).collect()).collect();
+    let groups = means[0].len();
+    let (mut back, mut sums) =
+        backward::read_features(level, &shapes[last], gradient, &tape.values[last], &means[last], chunks);
+    let mut gradients = Vec::with_capacity(shapes.len());
+    let mut input = None;
+    for index in (0..shapes.len()).rev() {
+        let (shape, block, moments) = (&shapes[index], &blocks[index], &tape.moments[index]);
+        let count = batch / groups * shape.out_positions();
+        let inverses: Vec<Inverse> = affines(moments, block)
+            .iter()
+            .zip(&sums)
+            .zip(moments)
+            .map(|((affine, sums), moments)| Inverse::new(sums, count, moments, affine, block.epsilon))
+            .collect();
+        let (gamma, beta) = backward::scale_and_shift(shape, &sums, moments, block.epsilon);
+        let positions = backward::through_activation(level, shape, &mut back, &tape.values[index], &inverses, chunks);
+        let taps = TapSums::new(shape, &positions);
+        let weight = match index.checked_sub(1) {
+            None => backward::weights_from_planes(level, shape, &tape.planes, &back, chunks),
+            Some(before) => {
+                let affines = affines(&tape.moments[before], &blocks[before]);
+                backward::weights(level, shape, &tape.values[before], &affines, &back, &taps, chunks)
+            }
+        };
+        gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });
+        if index > 0 {
+            let before = Before { values: &tape.values[index - 1], means: &means[index - 1] };
+            (back, sums) = backward::input(level, shape, block.weight, &back, chunks, groups, Some(before));
+        } else if with_input {
+            let (back, _) = backward::input(level, shape, block.weight, &back, chunks, groups, None);
+            input = Some(backward::write_input(shape, &back, chunks));
+        }
+    }
+    gradients.reverse();
+    (gradients, input)
+}
+
+/// Runs the blocks on `input`, `[batch, channels, height, width]`, normalised by the given (running)
+/// statistics, one [`Moments`] a block. Returns the features `[batch, channels × positions]`.
+///
+/// A chunk of images goes through all blocks before the next begins, so memory beyond input and output stays small
+/// whatever the batch.
+///
+/// # Panics
+/// Panics when lengths do not fit the shapes.
+pub fn inference(
+    level: Level,
+    input: &[f32],
+    shapes: &[BlockShape],
+    blocks: &[BlockParameters],
+    moments: &[Moments],
+) -> Vec<f32> {
+    let batch = check(input, shapes, blocks);
+    assert_eq!(moments.len(), shapes.len(), "statistics of each block");
+    let first = &shapes[0];
+    let last = &shapes[shapes.len() - 1];
+    let affines: Vec<Affine> =
+        blocks.iter().zip(moments).flat_map(|(b, m)| affines(std::slice::from_ref(m), b)).collect();
+    let planes = pack::planes(first, blocks[0].weight);
+    let biases: Vec<Vec<Line>> = blocks.iter().map(|block| pack::channels(block.bias)).collect();
+    let weights: Vec<_> = (1..shapes.len())
+        .map(|i| [pack::forward(&shapes[i], blocks[i].weight, &affines[i - 1].scale, &affines[i - 1].shift)])
+        .collect();
+    let mut out = vec![0.0; batch * last.out_features()];
+    let chunks = chunks(batch, 1);
+    crate::plan::rows(&mut out, &chunks, 1, last.out_features()).into_par_iter().for_each(|task| {
+        let rows = task.chunk.rows;
+        let features = first.in_channels * first.in_positions();
+        // On its own the chunk starts at image 0.
+        let chunk = [Chunk { group: 0, first: 0, rows }];
+        let input = forward::to_planes(task.chunk.of(input, features), features, &chunk);
+        let mut values: Option<Buffer<Line>> = None;
+        for (index, shape) in shapes.iter().enumerate() {
+            let source = match &values {
+                None => Source::Planes(&input, &planes),
+                Some(values) => Source::Values(values, &weights[index - 1]),
+            };
+            let mut next = Buffer::new(rows * shape.out_positions() * shape.out_blocks());
+            forward::chunk(level, shape, &biases[index], source, chunk[0], &mut next);
+            values = Some(next);
+        }
+        if let Some(values) = values {
+            forward::write_features(last, &values, rows, &affines[shapes.len() - 1], task.data);
+        }
+    });
+    out
+}
+
+/// Checks that everything fits; returns the number of images.
+fn check(input: &[f32], shapes: &[BlockShape], blocks: &[BlockParameters]) -> usize {
+    assert!(!shapes.is_empty(), "a stack has at least one block");
+    assert_eq!(shapes.len(), blocks.len(), "parameters of each block");
+    for (shape, block) in shapes.iter().zip(blocks) {
+        assert!(matches!(shape.stride, 1 | 2), "a stride of 1 or 2, not {}", shape.stride);
+        assert_eq!(block.weight.len(), shape.out_channels * shape.in_channels * 9, "weights [out, in, 3, 3]");
+        for values in [block.bias, block.gamma, block.beta] {
+            assert_eq!(values.len(), shape.out_channels, "one value a channel");
+        }
+    }
+    for pair in shapes.windows(2) {
+        let next = (pair[0].out_channels, pair[0].out_height(), pair[0].out_width());
+        assert_eq!(
+            next,
+            (pair[1].in_channels, pair[1].height, pair[1].width),
+            "a block takes what the one before gives"
+        );
+    }
+    let features = shapes[0].in_channels * shapes[0].in_positions();
+    assert!(features > 0 && input.len() % features == 0, "whole images of {features} values");
+    input.len() / features
+}

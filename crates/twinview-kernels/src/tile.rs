@@ -1,0 +1,199 @@
+//! Register tiles: the inner loops of every product, written once over the SIMD level.
+
+use fearless_simd::{Simd, f32x16, prelude::*};
+
+/// Channels per [`Line`].
+pub(crate) const LANES: usize = 16;
+
+/// Sixteen neighbouring channels of one image at one position: one cache line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [f32; LANES]);
+
+impl Line {
+    pub(crate) const ZERO: Self = Self([0.0; LANES]);
+
+    #[inline(always)]
+    pub(crate) fn load<S: Simd>(&self, simd: S) -> f32x16<S> {
+        f32x16::load_array_ref(simd, &self.0)
+    }
+
+    #[inline(always)]
+    pub(crate) fn store<S: Simd>(&mut self, value: f32x16<S>) {
+        value.store_array(&mut self.0);
+    }
+}
+
+/// One block of a product: which source lines meet which sixteen weight lines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    /// First source line (of row 0).
+    pub(crate) source: usize,
+    /// First weight line.
+    pub(crate) weight: usize,
+}
+
+/// `R` rows × 16 columns: `start + Σ source[row, k] · weight[k, column]`, the sum running over all steps
+/// in order, sixteen `k` each. The accumulators never leave the registers.
+#[inline(always)]
+pub(crate) fn rows_by_columns<S: Simd, const R: usize>(
+    simd: S,
+    start: f32x16<S>,
+    source: &[Line],
+    row: usize,
+    weights: &[Line],
+    steps: &[Step],
+) -> [f32x16<S>; R] {
+    let mut sums = [start; R];
+    for step in steps {
+        let first = step.source + row;
+        let rows: &[Line; R] = source[first..first + R].try_into().expect("R rows");
+        let weight: &[Line; LANES] = weights[step.weight..step.weight + LANES].try_into().expect("sixteen lines");
+        for k in 0..LANES {
+            let weight = weight[k].load(simd);
+            for r in 0..R {
+                sums[r] = f32x16::splat(simd, rows[r].0[k]).mul_add(weight, sums[r]);
+            }
+        }
+    }
+    sums
+}
+
+/// `sums[i] += Σ left[n][FIRST + i] · right[n]`, one line of channels a row `i`: a block of a weight gradient.
+#[inline(always)]
+pub(crate) fn outer_products<S: Simd, const FIRST: usize, const R: usize>(
+    simd: S,
+    sums: &mut [f32x16<S>; R],
+    left: &[Line],
+    right: &[Line],
+) {
+    let mut totals = *sums;
+    for (left, right) in left.iter().zip(right) {
+        let right = right.load(simd);
+        for i in 0..R {
+            totals[i] = f32x16::splat(simd, left.0[FIRST + i]).mul_add(right, totals[i]);
+        }
+    }
+    *sums = totals;
+}
+
+/// Calls `$run` with the constant `$R` equal to `$rows`, which is 1 to 6.
+macro_rules! with_rows {
+    ($rows:expr, $R:ident => $run:expr) => {
+        match $rows {
+            1 => {
+                const $R: usize = 1;
+                $run
+            }
+            2 => {
+                const $R: usize = 2;
+                $run
+            }
+            3 => {
+                const $R: usize = 3;
+                $run
+            }
+            4 => {
+                const $R: usize = 4;
+                $run
+            }
+            5 => {
+                const $R: usize = 5;
+                $run
+            }
+            _ => {
+                const $R: usize = 6;
+                $run
+            }
+        }
+    };
+}
+pub(crate) use with_rows;
+
+/// Cuts `rows` into tiles of nearly equal height, at most six rows: `(first row, rows)`.
+pub(crate) fn tiles(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = rows.div_ceil(6);
+    (0..count).map(move |i| {
+        let first = i * rows / count;
+        (first, (i + 1) * rows / count - first)
+    })
+}
+
+/// What happens to a sum before it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    Relu,
+    Keep,
+}
+
+/// One channel block of one position for all rows of a chunk: `out = finish(start + source · weights)`.
+#[inline(always)]
+pub(crate) fn panel<S: Simd>(
+    simd: S,
+    start: Line,
+    source: &[Line],
+    weights: &[Line],
+    steps: &[Step],
+    finish: Finish,
+    out: &mut [Line],
+) {
+    let start = start.load(simd);
+    // First operand: a NaN in the second comes through, so a diverged run shows.
+    let zero = f32x16::splat(simd, 0.0);
+    for (row, count) in tiles(out.len()) {
+        with_rows!(count, R => {
+            let sums = rows_by_columns::<S, R>(simd, start, source, row, weights, steps);
+            for (line, sum) in out[row..row + R].iter_mut().zip(sums) {
+                line.store(if finish == Finish::Relu { zero.max(sum) } else { sum });
+            }
+        });
+    }
+}
+
+/// As [`panel`], from planes: a step's source is the first of the chunk's rows of one input value,
+/// its weight one line.
+#[inline(always)]
+pub(crate) fn panel_from_planes<S: Simd>(
+    simd: S,
+    start: Line,
+    planes: &[f32],
+    weights: &[Line],
+    steps: &[Step],
+    out: &mut [Line],
+) {
+    let start = start.load(simd);
+    let zero = f32x16::splat(simd, 0.0);
+    for (row, count) in tiles(out.len()) {
+        with_rows!(count, R => {
+            let mut sums = [start; R];
+            for step in steps {
+                let first = step.source + row;
+                let values: &[f32; R] = planes[first..first + R].try_into().expect("R rows");
+                let weight = weights[step.weight].load(simd);
+                for r in 0..R {
+                    sums[r] = f32x16::splat(simd, values[r]).mul_add(weight, sums[r]);
+                }
+            }
+            for (line, sum) in out[row..row + R].iter_mut().zip(sums) {
+                line.store(zero.max(sum));
+            }
+        });
+    }
+}
+
+/// `sums[i] += Σ left[i][n] · right[n]`: a block of a weight gradient whose input lies in planes.
+#[inline(always)]
+pub(crate) fn plane_products<S: Simd, const R: usize>(simd: S, sums: &mut [Line], left: &[&[f32]], right: &[Line]) {
+    let sums: &mut [Line; R] = sums.try_into().expect("R sums");
+    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
+    let left: [&[f32]; R] = std::array::from_fn(|i| &left[i][..right.len()]);
+    for (n, right) in right.iter().enumerate() {
+        let right = right.load(simd);
+        for i in 0..R {
+            totals[i] = f32x16::splat(simd, left[i][n]).mul_add(right, totals[i]);
+        }
+    }
+    for i in 0..R {
+        sums[i].store(totals[i]);
+    }
+}

@@ -1,0 +1,81 @@
+//! Buffers that outlive a step.
+//!
+//! A training step needs the same tens of megabytes every time. Asking the system for them afresh
+//! costs a page fault for every 4 KiB, milliseconds a step, so a dropped buffer waits here for its next use.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+
+use crate::tile::Line;
+
+/// Most buffers kept for reuse; more are given back to the system.
+const KEPT: usize = 32;
+
+/// An element type with a store of idle buffers.
+pub(crate) trait Pooled: Copy + Send + 'static {
+    const ZERO: Self;
+    fn idle() -> &'static Mutex<Vec<Vec<Self>>>;
+}
+
+impl Pooled for Line {
+    const ZERO: Self = Self::ZERO;
+    fn idle() -> &'static Mutex<Vec<Vec<Self>>> {
+        static IDLE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+        &IDLE
+    }
+}
+
+impl Pooled for f32 {
+    const ZERO: Self = 0.0;
+    fn idle() -> &'static Mutex<Vec<Vec<Self>>> {
+        static IDLE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+        &IDLE
+    }
+}
+
+/// A recycled buffer. What it holds at first is left over from an earlier use.
+#[derive(Debug)]
+pub(crate) struct Buffer<T: Pooled>(Vec<T>);
+
+impl<T: Pooled> Buffer<T> {
+    /// A buffer of `len` elements of unspecified (but initialised) content.
+    pub(crate) fn new(len: usize) -> Self {
+        let mut idle = T::idle().lock().unwrap_or_else(PoisonError::into_inner);
+        // The smallest that fits; a far larger one would be missed by its own next user.
+        let fit = (0..idle.len())
+            .filter(|&i| (len..=len.saturating_mul(2)).contains(&idle[i].capacity()))
+            .min_by_key(|&i| idle[i].capacity());
+        let mut data = match fit {
+            Some(i) => idle.swap_remove(i),
+            None => Vec::new(),
+        };
+        drop(idle);
+        data.resize(len, T::ZERO);
+        Self(data)
+    }
+}
+
+impl<T: Pooled> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        let data = std::mem::take(&mut self.0);
+        let mut idle = T::idle().lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() == KEPT {
+            // The oldest makes room, so that sizes no longer in use do not stay for ever.
+            idle.remove(0);
+        }
+        idle.push(data);
+    }
+}
+
+impl<T: Pooled> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: Pooled> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
