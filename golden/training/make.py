@@ -52,14 +52,21 @@ class Classifier(nn.Module):
 
 
 def fill(model: nn.Module) -> None:
-    """Hashed weights, in the order of the sorted names; scale 1 and shift 0 stay where a layer normalises."""
+    """Hashed weights, in the order of the sorted names; the scale where a layer normalises stays 1.
+
+    Biases are from 0.5 to 1, so that no channel is next to dead: one that is has hardly any variance, its
+    normalisation blows rounding errors up, and PyTorch would not agree with itself after 20 steps.
+    """
     with torch.no_grad():
         for salt, name in enumerate(sorted(model.state_dict())):
             tensor = model.state_dict()[name]
-            fan_in = tensor[0].numel() if tensor.dim() > 1 else 16
             if "running" in name or "tracked" in name or (tensor.dim() == 1 and bool((tensor == 1).all())):
                 continue
-            values = (hashed(tensor.numel(), salt) * 2 - 1) / np.float32(np.sqrt(fan_in))
+            values = hashed(tensor.numel(), salt)
+            if tensor.dim() > 1:
+                values = (values * 2 - 1) / np.float32(np.sqrt(tensor[0].numel()))
+            else:
+                values = values * np.float32(0.5) + np.float32(0.5)
             tensor.copy_(torch.from_numpy(values.reshape(tensor.shape)))
         if hasattr(model, "prediction_mlp"):
             # Out as in, so that the prediction starts in line with the features and the loss away from 0,
@@ -106,5 +113,5 @@ def classifier_loss(model, step):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     here = Path(__file__).parent
-    save_file(train(SimSiam(), simsiam_loss, 0.02), here / "simsiam.safetensors", {"torch": torch.__version__})
-    save_file(train(Classifier(), classifier_loss, 0.005), here / "classifier.safetensors", {"torch": torch.__version__})
+    save_file(train(SimSiam(), simsiam_loss, 0.05), here / "simsiam.safetensors", {"torch": torch.__version__})
+    save_file(train(Classifier(), classifier_loss, 0.002), here / "classifier.safetensors", {"torch": torch.__version__})

@@ -1,8 +1,8 @@
 //! The article's encoder: convolution, ReLU, batch normalisation, three times.
 
 use burn::module::{Module, Param};
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, activation, module};
+use burn::tensor::{Device, Tensor};
+use twinview_kernels::{BatchStatistics, Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference};
 
 use super::{BatchNorm, Mode};
 
@@ -51,11 +51,29 @@ impl ConvStack {
     /// Each of the `views` groups of the batch is normalised with its own statistics, as if the views had
     /// passed one after the other.
     pub fn forward(&self, images: Tensor<4>, views: usize, mode: Mode) -> Tensor<2> {
-        let outputs = images.chunk(views, 0).into_iter().map(|view| {
-            let output = self.blocks.iter().fold(view, |input, block| block.forward(input, mode));
-            output.flatten::<2>(1, 3)
-        });
-        Tensor::cat(outputs.collect(), 0)
+        let [count, _, height, width] = images.dims();
+        let blocks: Vec<Block> = self.blocks.iter().map(ConvBlock::kernel).collect();
+        match mode {
+            Mode::Train => {
+                let (features, statistics) = conv_relu_bn_stack(images, &blocks, views);
+                let mut positions = (height, width);
+                for (block, BatchStatistics { mean, variance }) in self.blocks.iter().zip(statistics) {
+                    positions = (positions.0.div_ceil(2), positions.1.div_ceil(2));
+                    let values = count / views * positions.0 * positions.1;
+                    for (mean, variance) in mean.iter_dim(0).zip(variance.iter_dim(0)) {
+                        block.norm.track(mean.squeeze_dim(0), variance.squeeze_dim(0), values);
+                    }
+                }
+                features
+            }
+            Mode::Eval => {
+                let running = |block: &ConvBlock| RunningStatistics {
+                    mean: block.norm.running_mean.value_sync(),
+                    variance: block.norm.running_var.value_sync(),
+                };
+                conv_relu_bn_stack_inference(images, &blocks, &self.blocks.iter().map(running).collect::<Vec<_>>())
+            }
+        }
     }
 
     /// The shape that makes this stack.
@@ -87,9 +105,14 @@ impl ConvBlock {
         }
     }
 
-    fn forward(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
-        let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
-        let output = module::conv2d(input, self.weight.val(), Some(self.bias.val()), options);
-        self.norm.forward(activation::relu(output), mode)
+    fn kernel(&self) -> Block {
+        Block {
+            weight: self.weight.val(),
+            bias: self.bias.val(),
+            gamma: self.norm.weight.val(),
+            beta: self.norm.bias.val(),
+            stride: 2,
+            epsilon: BatchNorm::EPSILON as f32,
+        }
     }
 }

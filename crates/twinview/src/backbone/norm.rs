@@ -67,7 +67,8 @@ impl BatchNorm {
         let unbiased = variance.mul_scalar(count as f64 / (count.max(2) - 1) as f64);
         let blend = |running: &RunningState<Tensor<1>>, batch: Tensor<1>| {
             let kept = running.value_sync().mul_scalar(1.0 - Self::MOMENTUM);
-            set(running, kept.add(batch.detach().mul_scalar(Self::MOMENTUM)));
+            let batch = batch.detach().to_device(&kept.device());
+            set(running, kept.add(batch.mul_scalar(Self::MOMENTUM)));
         };
         blend(&self.running_mean, mean);
         blend(&self.running_var, unbiased);
