@@ -11,12 +11,14 @@ mod layout;
 mod neighbours;
 mod pca;
 mod products;
+mod space;
 mod trustworthiness;
 mod umap;
 
 pub use classify::{Vote, accuracy, classify};
 pub use export::{read_npy, write_csv, write_npy};
-pub use neighbours::{Metric, Neighbours, knn, knn_within};
+pub use neighbours::{Neighbours, knn, knn_within};
+pub use space::Metric;
 pub use trustworthiness::trustworthiness;
 pub use umap::Umap;
 
@@ -42,7 +44,7 @@ impl<'a> Matrix<'a> {
             let count = values.len();
             return Err(Error::Config(format!("{count} numbers do not divide into rows of {columns}")));
         }
-        if let Some(place) = values.iter().position(|value| !(value.abs() <= LARGEST)) {
+        if let Some(place) = values.iter().position(|value| value.is_nan() || value.abs() > LARGEST) {
             return Err(Error::Config(format!(
                 "feature {} of sample {} is {}, expected a finite number below 1e18: look for a diverged or \
                  untrained model, or remove the sample",
