@@ -2,6 +2,17 @@
 //!
 //! Nothing here knows a tensor library: features are plain rows of f32, looked at through [`Matrix`].
 //! Every result is the same bits for any number of threads.
+//!
+//! ```
+//! use twinview::embedding::{Matrix, Metric, Umap, trustworthiness};
+//!
+//! let helix: Vec<f32> = (0..100).map(|step| step as f32 / 5.0).flat_map(|t| [t.cos(), t.sin(), t]).collect();
+//! let features = Matrix::new(&helix, 3)?;
+//! let map = Umap { n_components: 2, metric: Metric::Euclidean, ..Umap::default() }.fit_transform(features)?;
+//! let kept = trustworthiness(features, Matrix::new(&map, 2)?, 5, Metric::Euclidean)?;
+//! assert!(kept > 0.95);
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 mod classify;
 mod curve;
