@@ -29,7 +29,7 @@ pub fn classify(neighbours: &Neighbours, labels: &[u8], vote: Vote) -> Result<Ve
         return Err(Error::Config(format!("{} labels were given, none for reference {index}", labels.len())));
     }
     if let Vote::Weighted { temperature } = vote
-        && !(temperature > 0.0)
+        && (temperature.is_nan() || temperature <= 0.0)
     {
         return Err(Error::Config(format!("the temperature of a vote must be above 0, not {temperature}")));
     }

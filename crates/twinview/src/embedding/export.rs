@@ -147,7 +147,7 @@ mod tests {
         let good = std::fs::read(&path).unwrap();
         let changed = |from: &str, to: &str| {
             let header = String::from_utf8_lossy(&good[10..128]).replace(from, to);
-            [&good[..10], header.as_bytes(), &good[128..]].concat()
+            [&good[..10], &header.as_bytes()[..118], &good[128..]].concat()
         };
         assert!(error(b"x,y\n").contains("not a .npy file"));
         assert!(error(&good[..40]).contains("within its header"));
@@ -155,8 +155,7 @@ mod tests {
         assert!(error(&changed("<f4", "<f8")).contains("float32"));
         assert!(error(&changed("False", "True ")).contains("C order"));
         assert!(error(&changed("(2, 3)", "(6,)  ")).contains("two-dimensional"));
-        let huge = changed("(2, 3)            ", "(9999999999, 99999)");
-        assert!(error(&huge[..]).contains("promises 9999999999"));
+        assert!(error(&changed("(2, 3)", "(9999999999, 9999999999)")).contains("promises 9999999999"));
         assert!(read_npy(folder.path().join("none.npy")).unwrap_err().to_string().contains("none.npy"));
     }
 

@@ -3,6 +3,17 @@
 //! But for the extraction itself nothing here knows a tensor library: features are plain rows of f32, looked at
 //! through [`Matrix`].
 //! Every result is the same bits for any number of threads.
+//!
+//! ```
+//! use twinview::embedding::{Matrix, Metric, Umap, trustworthiness};
+//!
+//! let helix: Vec<f32> = (0..100).map(|step| step as f32 / 5.0).flat_map(|t| [t.cos(), t.sin(), t]).collect();
+//! let features = Matrix::new(&helix, 3)?;
+//! let map = Umap { n_components: 2, metric: Metric::Euclidean, ..Umap::default() }.fit_transform(features)?;
+//! let kept = trustworthiness(features, Matrix::new(&map, 2)?, 5, Metric::Euclidean)?;
+//! assert!(kept > 0.95);
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 mod classify;
 mod curve;
@@ -13,6 +24,7 @@ mod layout;
 mod neighbours;
 mod pca;
 mod products;
+mod space;
 mod trustworthiness;
 mod umap;
 
@@ -20,6 +32,8 @@ pub use classify::{Vote, accuracy, classify};
 pub use export::{read_npy, write_csv, write_npy};
 pub use features::{Features, extract, in_batches};
 pub use neighbours::{Metric, Neighbours, knn, knn_within};
+pub use neighbours::{Neighbours, knn, knn_within};
+pub use space::Metric;
 pub use trustworthiness::trustworthiness;
 pub use umap::Umap;
 
@@ -45,7 +59,7 @@ impl<'a> Matrix<'a> {
             let count = values.len();
             return Err(Error::Config(format!("{count} numbers do not divide into rows of {columns}")));
         }
-        if let Some(place) = values.iter().position(|value| !(value.abs() <= LARGEST)) {
+        if let Some(place) = values.iter().position(|value| value.is_nan() || value.abs() > LARGEST) {
             return Err(Error::Config(format!(
                 "feature {} of sample {} is {}, expected a finite number below 1e18: look for a diverged or \
                  untrained model, or remove the sample",

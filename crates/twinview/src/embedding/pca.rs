@@ -7,7 +7,7 @@ use crate::random::{Purpose, Stream};
 
 /// Directions sought beyond those asked for, and rounds of refinement.
 const SPARE: usize = 10;
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 6;
 /// Rows are summed in this many parts, whatever the number of threads.
 const PARTS: usize = 32;
 
@@ -19,8 +19,9 @@ pub(super) fn project(features: Matrix<'_>, components: usize, seed: u64) -> Vec
     let (rows, columns) = (features.rows(), features.columns());
     let mut mean = vec![0.0; columns];
     for row in 0..rows {
-        mean.iter_mut().zip(features.row(row)).for_each(|(mean, &value)| *mean += f64::from(value) / rows as f64);
+        mean.iter_mut().zip(features.row(row)).for_each(|(mean, &value)| *mean += f64::from(value));
     }
+    mean.iter_mut().for_each(|mean| *mean /= rows as f64);
     let width = (components + SPARE).min(columns);
     let mut random = Stream::new(seed, Purpose::Umap).at(0, 0, 1);
     let mut axes: Vec<Vec<f64>> =

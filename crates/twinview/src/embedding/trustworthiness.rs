@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::neighbours::Space;
 use super::products::BLOCK;
+use super::space::Space;
 use super::{Matrix, Metric, knn_within};
 use crate::{Error, Result};
 
