@@ -103,6 +103,8 @@ pub(crate) fn probe(args: ProbeArgs) -> Result<()> {
             let (loaded, report) = training::load_backbone(model, weights)?;
             context.reporter.message(&report.to_string());
             model = loaded;
+        } else if plan.statistics == Statistics::Fixed {
+            training::calibrate(&model.backbone, &dataset.train.images, plan.plan.seed)?;
         }
         training::train_head(model, "Head on a frozen encoder", &split, &plan, &run, context).map(drop)
     })

@@ -76,6 +76,11 @@ impl ConvStack {
         }
     }
 
+    /// Where its weights live.
+    pub fn device(&self) -> Device {
+        self.blocks.first().map(|block| block.weight.device()).unwrap_or_default()
+    }
+
     /// The shape that makes this stack.
     pub fn config(&self) -> ConvStackConfig {
         ConvStackConfig {

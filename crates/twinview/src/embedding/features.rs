@@ -54,8 +54,7 @@ pub fn extract(backbone: &ConvStack, images: &Images) -> Result<Features> {
         )));
     }
     let backbone = backbone.valid();
-    let device = backbone.blocks.first().map(|block| block.weight.device()).unwrap_or_default();
-    let values = in_batches(images, &device, |pixels| backbone.forward(pixels, 1, Mode::Eval));
+    let values = in_batches(images, &backbone.device(), |pixels| backbone.forward(pixels, 1, Mode::Eval));
     Ok(Features { values, dimensions: config.features(images.height(), images.width()) })
 }
 

@@ -19,6 +19,9 @@ pub struct Recipe {
     pub dataset: String,
     /// How many labels the arms with few labels see: the first ones of the training set.
     pub labels: usize,
+    /// Training images to hold out and to score on in the place of the test images: for choosing settings.
+    #[serde(default)]
+    pub holdout: usize,
     /// Trainings of each arm.
     pub seeds: u64,
     /// Encoders to pretrain; training `i` of the frozen arm uses encoder `i` modulo this.

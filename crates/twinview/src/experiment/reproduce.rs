@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Recipe;
 use super::arm::{Arm, Experiment};
 use crate::augment::{Batch, ViewMaker};
-use crate::dataset::{Dataset, Images};
+use crate::dataset::{Dataset, Images, Portion, split_validation};
 use crate::embedding::{Matrix, Umap, extract};
 use crate::evaluation::{ConfusionMatrix, Summary};
 use crate::report::figures;
@@ -33,6 +33,8 @@ pub fn reproduce(
 ) -> Result<Comparison> {
     recipe.validate()?;
     let run = RunDir::open(root, recipe, true)?;
+    let held_out = held_out(recipe, dataset)?;
+    let dataset = held_out.as_ref().unwrap_or(dataset);
     let experiment = Experiment::new(run.path(), recipe, dataset)?;
     let mut arms = Vec::new();
     for arm in Arm::ALL {
@@ -46,7 +48,7 @@ pub fn reproduce(
             updates: arm.updates(recipe, dataset),
             macro_f1: scores.iter().map(|score| score.macro_f1).collect(),
             accuracy: scores.iter().map(|score| score.accuracy).collect(),
-            published: arm.published(),
+            published: arm.published(recipe),
             reports: scores.into_iter().map(|score| score.report).collect(),
         });
     }
@@ -55,6 +57,7 @@ pub fn reproduce(
         command: command.to_owned(),
         dataset: dataset.name.clone(),
         test_images: dataset.test.len(),
+        validation: recipe.holdout > 0,
         encoders: recipe.pretraining_seeds,
         arms,
     };
@@ -64,6 +67,16 @@ pub fn reproduce(
     files::write_atomic(run.join("report.json"), format!("{json}\n").as_bytes())?;
     files::write_atomic(run.join("report.md"), markdown(recipe, &comparison, &figures).as_bytes())?;
     Ok(comparison)
+}
+
+/// `dataset` with a part of its training images in the place of the test images, where the recipe asks for it.
+fn held_out(recipe: &Recipe, dataset: &Dataset) -> Result<Option<Dataset>> {
+    if recipe.holdout == 0 {
+        return Ok(None);
+    }
+    let (train, validation) = split_validation(&dataset.train, Portion::Count(recipe.holdout), 0)?;
+    let [train, test] = [train, validation].map(|indices| dataset.train.select(&indices));
+    Ok(Some(Dataset { name: dataset.name.clone(), class_names: dataset.class_names.clone(), train, test }))
 }
 
 fn role(arm: Arm) -> Role {
@@ -160,15 +173,15 @@ fn markdown(recipe: &Recipe, comparison: &Comparison, figures: &[(&str, &str)]) 
         figures.iter().map(|(file, caption)| format!("![{caption}](figures/{file})\n\n{caption}.")).collect();
     let seeds = recipe.seeds;
     format!(
-        "# What {} unlabelled images add on {}\n\n{}\n\n## Results\n\n{}\n\nMacro F1 and accuracy on the {} test \
-         images, mean ± standard deviation over {seeds} seed{}. The test images were read once, after each training. \
+        "# What {} unlabelled images add on {}\n\n{}\n\n## Results\n\n{}\n\nMacro F1 and accuracy on the {} \
+         images, mean ± standard deviation over {seeds} seed{}. They were read once, after each training. \
          \"Article\" is the macro F1 that the article gives.\n\nMade by `{}` with twinview {}.\n\n## Figures\n\n{}\n\n\
          ## Settings\n\n```toml\n{settings}```\n",
         experiment_size(comparison),
         comparison.dataset,
         comparison.verdict(),
         comparison.markdown_table(),
-        comparison.test_images,
+        comparison.judges(),
         if seeds == 1 { "" } else { "s" },
         comparison.command,
         env!("CARGO_PKG_VERSION"),

@@ -14,8 +14,10 @@ pub struct Comparison {
     pub command: String,
     /// The dataset.
     pub dataset: String,
-    /// Test images, which were read once, after training.
+    /// Images that the scores are on.
     pub test_images: usize,
+    /// Whether these were held out of the training images, to choose settings, and are not the test images.
+    pub validation: bool,
     /// Pretrained encoders that the seeds of the pretrained arm share.
     pub encoders: u64,
     /// The arms, in the order of the tables.
@@ -78,6 +80,11 @@ impl Comparison {
     /// The gain of the pretrained arm over `role`, seed by seed.
     fn gain(&self, role: Role) -> Option<Summary> {
         Summary::of_differences(&self.arm(Role::Pretrained)?.macro_f1, &self.arm(role)?.macro_f1)
+    }
+
+    /// The images that the scores are on, in words.
+    pub fn judges(&self) -> String {
+        format!("{} {}", self.test_images, if self.validation { "held-out training" } else { "test" })
     }
 
     /// What the numbers show, in plain words.
@@ -201,7 +208,7 @@ mod tests {
         };
         let arms = vec![arm(Role::Random, "Random", random), arm(Role::Pretrained, "SimSiam", pretrained)];
         let [recipe, command, dataset] = ["quick", "twinview", "shapes"].map(str::to_owned);
-        Comparison { recipe, command, dataset, test_images: 10, encoders: 1, arms }
+        Comparison { recipe, command, dataset, test_images: 10, validation: false, encoders: 1, arms }
     }
 
     #[test]

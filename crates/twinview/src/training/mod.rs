@@ -13,7 +13,7 @@ pub use checkpoint::{Checkpoint, Position};
 pub use loading::{load_backbone, load_weights, open_weights};
 pub use plan::Plan;
 pub use pretrain::pretrain;
-pub use probe::{HeadPlan, Statistics, train_head};
+pub use probe::{HeadPlan, Statistics, calibrate, train_head};
 pub use run_dir::RunDir;
 pub use supervised::{predict, train_classifier};
 

@@ -10,9 +10,9 @@ use super::fit::{Outcome, fit};
 use super::supervised::{labels_of, to_tensor};
 use super::{Context, Plan, RunDir};
 use crate::Result;
-use crate::augment::{Batch, Prefetch, ViewMaker};
-use crate::backbone::{Mode, state_dict};
-use crate::dataset::Split;
+use crate::augment::{Batch, Prefetch, ViewMaker, shuffled_epoch};
+use crate::backbone::{ConvStack, Mode, state_dict};
+use crate::dataset::{Images, Split};
 use crate::embedding::extract;
 use crate::method::{Classifier, Head, cross_entropy};
 
@@ -37,6 +37,26 @@ pub struct HeadPlan {
     pub statistics: Statistics,
     /// The training itself.
     pub plan: Plan,
+}
+
+/// Lets `images` enter the running statistics of `backbone`, which has none of its own yet.
+///
+/// An encoder of random weights whose BatchNorm still has mean 0 and variance 1 is a control made weak; with the
+/// statistics of real images it is what pretraining starts from. Uses no labels and moves no weight.
+pub fn calibrate(backbone: &ConvStack, images: &Images, seed: u64) -> Result<()> {
+    const BATCH: usize = 256;
+    // With a momentum of 0.1, 64 batches leave a thousandth of the initial statistics.
+    const BATCHES: usize = 64;
+    let device = backbone.device();
+    let per_pass = images.len().div_ceil(BATCH).max(1);
+    for pass in 0..BATCHES.div_ceil(per_pass) as u64 {
+        for batch in shuffled_epoch(images.len(), BATCH, seed, pass, false)?.iter().take(BATCHES) {
+            let chosen = images.select(&batch.indices);
+            let pixels = chosen.pixels().iter().map(|&byte| f32::from(byte) / 255.0).collect();
+            backbone.forward(to_tensor(pixels, images, &device), 1, Mode::Train);
+        }
+    }
+    Ok(())
 }
 
 /// Trains the head of `model` on `split`; no weight of its backbone moves.
