@@ -32,8 +32,10 @@ pub(crate) fn read_features(
         .for_each(|(task, sums)| {
             let count = task.chunk.rows;
             let images = task.chunk.of(gradient, shape.out_features());
-            for (row, image) in images.chunks_exact(shape.out_features()).enumerate() {
-                for (block, image) in image.chunks(LANES * positions).enumerate() {
+            // Block by block, so that only as many streams as there are positions are written at a time.
+            for block in 0..blocks {
+                for (row, image) in images.chunks_exact(shape.out_features()).enumerate() {
+                    let image = image.chunks(LANES * positions).nth(block).unwrap_or_default();
                     for position in 0..positions {
                         let line = &mut task.data[(position * blocks + block) * count + row].0;
                         *line = [0.0; LANES];
@@ -272,12 +274,15 @@ fn chunk_products<S: Simd>(
                     pairs.push((from, to));
                 }
             }
-            for input in 0..inputs {
-                let sums = &mut products[(tap * inputs + input) * LANES..][..LANES];
-                let values = &values[input * rows..];
-                strip::<S, 0, 6>(simd, sums, values, gradient, rows, &pairs);
-                strip::<S, 6, 5>(simd, sums, values, gradient, rows, &pairs);
-                strip::<S, 11, 5>(simd, sums, values, gradient, rows, &pairs);
+            // Four pairs of bricks at a time stay in the first-level cache for all three strips.
+            for pairs in pairs.chunks(4) {
+                for input in 0..inputs {
+                    let sums = &mut products[(tap * inputs + input) * LANES..][..LANES];
+                    let values = &values[input * rows..];
+                    strip::<S, 0, 6>(simd, sums, values, gradient, rows, pairs);
+                    strip::<S, 6, 5>(simd, sums, values, gradient, rows, pairs);
+                    strip::<S, 11, 5>(simd, sums, values, gradient, rows, pairs);
+                }
             }
         }
     }
@@ -303,64 +308,94 @@ fn strip<S: Simd, const FIRST: usize, const R: usize>(
     }
 }
 
-/// Gradient of the weights `[out, in, 3, 3]` of the first block, whose input lies in planes.
-pub(crate) fn weights_from_planes(
+/// Gradients of the weights `[out, in, 3, 3]` and the bias of the first block, whose input lies in planes.
+///
+/// `gradient` is that of the normalised values: the way back through normalisation and ReLU is taken brick by
+/// brick and stored nowhere, as nothing but these gradients needs it.
+pub(crate) fn first_block(
     level: Level,
     shape: &BlockShape,
     planes: &[f32],
     gradient: &[Line],
+    values: &[Line],
+    inverses: &[Inverse],
     chunks: &[Chunk],
-) -> Vec<f32> {
+) -> (Vec<f32>, Vec<f32>) {
     let outputs = shape.out_blocks();
+    let each = shape.out_positions() * outputs;
     let panel = shape.in_channels * TAPS;
     let parts = parts(chunks);
-    let mut products = vec![Line::ZERO; parts.len() * outputs * panel];
-    products.par_chunks_mut(panel).enumerate().for_each(|(task, products)| {
-        for chunk in parts[task / outputs] {
-            let planes = chunk.of(planes, shape.in_channels * shape.in_positions());
-            let gradient = chunk.of(gradient, shape.out_positions() * outputs);
-            dispatch!(level, simd =>
-                plane_chunk(simd, shape, planes, gradient, chunk.rows, task % outputs, products));
-        }
-    });
-    let mut out = vec![0.0; shape.out_channels * panel];
-    for (output, out) in out.chunks_exact_mut(panel).enumerate() {
-        for part in 0..parts.len() {
-            let lines = &products[(part * outputs + output / LANES) * panel..][..panel];
-            for (out, line) in out.iter_mut().zip(lines) {
-                *out += line.0[output % LANES];
+    let sums: Vec<FirstSums> = (0..parts.len() * outputs)
+        .into_par_iter()
+        .map(|task| {
+            let mut sums = FirstSums { products: vec![Line::ZERO; panel], bias: [0.0; LANES] };
+            for chunk in parts[task / outputs] {
+                let planes = chunk.of(planes, shape.in_channels * shape.in_positions());
+                let (gradient, values) = (chunk.of(gradient, each), chunk.of(values, each));
+                let (inverse, block) = (&inverses[chunk.group], task % outputs);
+                dispatch!(level, simd =>
+                    first_chunk(simd, shape, planes, gradient, values, inverse, chunk.rows, block, &mut sums));
+            }
+            sums
+        })
+        .collect();
+    let mut weight = vec![0.0; shape.out_channels * panel];
+    let mut bias = vec![0.0; shape.out_channels];
+    for (output, (weight, bias)) in weight.chunks_exact_mut(panel).zip(&mut bias).enumerate() {
+        let parts = || sums.iter().skip(output / LANES).step_by(outputs);
+        *bias = parts().map(|sums| sums.bias[output % LANES]).sum::<f64>() as f32;
+        for sums in parts() {
+            for (weight, line) in weight.iter_mut().zip(&sums.products) {
+                *weight += line.0[output % LANES];
             }
         }
     }
-    out
+    (weight, bias)
 }
 
-/// Adds one chunk's products for one output block: `[input channel][tap]`.
+/// Sums of one output block of the first block.
+struct FirstSums {
+    /// `[input channel][tap]`.
+    products: Vec<Line>,
+    bias: [f64; LANES],
+}
+
+/// Adds one chunk's sums for output block `output`.
 #[inline(always)]
-fn plane_chunk<S: Simd>(
+#[expect(clippy::too_many_arguments, reason = "one call, all of it needed")]
+fn first_chunk<S: Simd>(
     simd: S,
     shape: &BlockShape,
     planes: &[f32],
     gradient: &[Line],
+    values: &[Line],
+    inverse: &Inverse,
     rows: usize,
     output: usize,
-    products: &mut [Line],
+    sums: &mut FirstSums,
 ) {
     // A padding tap reads zeros, which keeps the tiles the same everywhere.
     let padding = vec![0.0; rows];
-    let mut values = vec![&padding[..]; products.len()];
-    for (position, brick) in gradient.chunks_exact(shape.out_blocks() * rows).enumerate() {
-        let brick = &brick[output * rows..][..rows];
-        values.fill(&padding);
+    let mut inputs = vec![&padding[..]; sums.products.len()];
+    let mut brick = vec![Line::ZERO; rows];
+    let each = shape.out_blocks() * rows;
+    let positions = gradient.chunks_exact(each).zip(values.chunks_exact(each));
+    for (position, (gradient, values)) in positions.enumerate() {
+        brick.copy_from_slice(&gradient[output * rows..][..rows]);
+        let total = inverse.apply(simd, output, &mut brick, &values[output * rows..][..rows]);
+        for (sum, value) in sums.bias.iter_mut().zip(total.to_array()) {
+            *sum += f64::from(value);
+        }
+        inputs.fill(&padding);
         for (tap, from) in shape.taps(position / shape.out_width(), position % shape.out_width()) {
             for channel in 0..shape.in_channels {
                 let first = (channel * shape.in_positions() + from) * rows;
-                values[channel * TAPS + tap] = &planes[first..first + rows];
+                inputs[channel * TAPS + tap] = &planes[first..first + rows];
             }
         }
-        for (first, count) in tiles(values.len()) {
-            let (values, sums) = (&values[first..first + count], &mut products[first..first + count]);
-            with_rows!(count, R => plane_products::<S, R>(simd, sums, values, brick));
+        for (first, count) in tiles(inputs.len()) {
+            let (inputs, products) = (&inputs[first..first + count], &mut sums.products[first..first + count]);
+            with_rows!(count, R => plane_products::<S, R>(simd, products, inputs, &brick));
         }
     }
 }
