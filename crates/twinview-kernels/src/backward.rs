@@ -322,48 +322,43 @@ pub(crate) fn first_block(
     chunks: &[Chunk],
 ) -> (Vec<f32>, Vec<f32>) {
     let outputs = shape.out_blocks();
-    let each = shape.out_positions() * outputs;
+    let (height, each) = (shape.out_height(), shape.out_width() * outputs);
     let panel = shape.in_channels * TAPS;
-    let parts = parts(chunks);
-    let sums: Vec<FirstSums> = (0..parts.len() * outputs)
+    let sums: Vec<FirstSums> = (0..chunks.len() * height)
         .into_par_iter()
         .map(|task| {
-            let mut sums = FirstSums { products: vec![Line::ZERO; panel], bias: [0.0; LANES] };
-            for chunk in parts[task / outputs] {
-                let planes = chunk.of(planes, shape.in_channels * shape.in_positions());
-                let (gradient, values) = (chunk.of(gradient, each), chunk.of(values, each));
-                let (inverse, block) = (&inverses[chunk.group], task % outputs);
-                dispatch!(level, simd =>
-                    first_chunk(simd, shape, planes, gradient, values, inverse, chunk.rows, block, &mut sums));
-            }
-            sums
+            let (chunk, y) = (chunks[task / height], task % height);
+            let planes = chunk.of(planes, shape.in_channels * shape.in_positions());
+            let row = y * each * chunk.rows..(y + 1) * each * chunk.rows;
+            let gradient = &chunk.of(gradient, height * each)[row.clone()];
+            let values = &chunk.of(values, height * each)[row];
+            let inverse = &inverses[chunk.group];
+            dispatch!(level, simd => first_row(simd, shape, planes, gradient, values, inverse, chunk.rows, y))
         })
         .collect();
     let mut weight = vec![0.0; shape.out_channels * panel];
     let mut bias = vec![0.0; shape.out_channels];
     for (output, (weight, bias)) in weight.chunks_exact_mut(panel).zip(&mut bias).enumerate() {
-        let parts = || sums.iter().skip(output / LANES).step_by(outputs);
-        *bias = parts().map(|sums| sums.bias[output % LANES]).sum::<f64>() as f32;
-        for sums in parts() {
-            for (weight, line) in weight.iter_mut().zip(&sums.products) {
-                *weight += line.0[output % LANES];
-            }
+        *bias = sums.iter().map(|sums| sums.bias[output]).sum::<f64>() as f32;
+        for (i, weight) in weight.iter_mut().enumerate() {
+            let line = output / LANES * panel + i;
+            *weight = sums.iter().map(|sums| f64::from(sums.products[line].0[output % LANES])).sum::<f64>() as f32;
         }
     }
     (weight, bias)
 }
 
-/// Sums of one output block of the first block.
+/// Sums of the first block over one row of positions of a chunk.
 struct FirstSums {
-    /// `[input channel][tap]`.
+    /// `[output block][input channel][tap]`.
     products: Vec<Line>,
-    bias: [f64; LANES],
+    /// `[channels]`.
+    bias: Vec<f64>,
 }
 
-/// Adds one chunk's sums for output block `output`.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "one call, all of it needed")]
-fn first_chunk<S: Simd>(
+fn first_row<S: Simd>(
     simd: S,
     shape: &BlockShape,
     planes: &[f32],
@@ -371,33 +366,38 @@ fn first_chunk<S: Simd>(
     values: &[Line],
     inverse: &Inverse,
     rows: usize,
-    output: usize,
-    sums: &mut FirstSums,
-) {
+    y: usize,
+) -> FirstSums {
+    let (panel, outputs) = (shape.in_channels * TAPS, shape.out_blocks());
+    let mut sums = FirstSums { products: vec![Line::ZERO; outputs * panel], bias: vec![0.0; outputs * LANES] };
     // A padding tap reads zeros, which keeps the tiles the same everywhere.
     let padding = vec![0.0; rows];
-    let mut inputs = vec![&padding[..]; sums.products.len()];
+    let mut inputs = vec![&padding[..]; panel];
     let mut brick = vec![Line::ZERO; rows];
-    let each = shape.out_blocks() * rows;
-    let positions = gradient.chunks_exact(each).zip(values.chunks_exact(each));
-    for (position, (gradient, values)) in positions.enumerate() {
-        brick.copy_from_slice(&gradient[output * rows..][..rows]);
-        let total = inverse.apply(simd, output, &mut brick, &values[output * rows..][..rows]);
-        for (sum, value) in sums.bias.iter_mut().zip(total.to_array()) {
-            *sum += f64::from(value);
-        }
-        inputs.fill(&padding);
-        for (tap, from) in shape.taps(position / shape.out_width(), position % shape.out_width()) {
-            for channel in 0..shape.in_channels {
-                let first = (channel * shape.in_positions() + from) * rows;
-                inputs[channel * TAPS + tap] = &planes[first..first + rows];
+    let bricks = gradient.chunks_exact(rows).zip(values.chunks_exact(rows));
+    for (index, (gradient, values)) in bricks.enumerate() {
+        let (x, output) = (index / outputs, index % outputs);
+        if output == 0 {
+            inputs.fill(&padding);
+            for (tap, from) in shape.taps(y, x) {
+                for channel in 0..shape.in_channels {
+                    let first = (channel * shape.in_positions() + from) * rows;
+                    inputs[channel * TAPS + tap] = &planes[first..first + rows];
+                }
             }
         }
-        for (first, count) in tiles(inputs.len()) {
-            let (inputs, products) = (&inputs[first..first + count], &mut sums.products[first..first + count]);
+        brick.copy_from_slice(gradient);
+        let total = inverse.apply(simd, output, &mut brick, values);
+        for (sum, value) in sums.bias[output * LANES..].iter_mut().zip(total.to_array()) {
+            *sum += f64::from(value);
+        }
+        let products = &mut sums.products[output * panel..][..panel];
+        for (first, count) in tiles(panel) {
+            let (inputs, products) = (&inputs[first..first + count], &mut products[first..first + count]);
             with_rows!(count, R => plane_products::<S, R>(simd, products, inputs, &brick));
         }
     }
+    sums
 }
 
 /// What the gradient of a block's input is for: the block before it.
