@@ -8,7 +8,7 @@ use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig, momentum::MomentumConfig};
 use burn::tensor::{Device, Distribution, Tensor, activation::relu};
-use twinview_kernels::{Block, conv_relu_bn_stack};
+use twinview_kernels::{Block, conv_relu_bn_stack, negative_cosine_similarity};
 
 #[derive(Module, Debug)]
 struct Model {
@@ -64,14 +64,11 @@ impl Model {
     }
 
     fn predict(&self, features: Tensor<2>) -> Tensor<2> {
-        self.second.forward(relu(self.norm.forward(self.first.forward(features))))
+        // As in training, each view is normalised by itself.
+        let hidden = self.first.forward(features).chunk(2, 0);
+        let hidden = hidden.into_iter().map(|view| self.norm.forward(view)).collect();
+        self.second.forward(relu(Tensor::cat(hidden, 0)))
     }
-}
-
-fn cosine(p: Tensor<2>, z: Tensor<2>) -> Tensor<1> {
-    let dot = (p.clone() * z.clone()).sum_dim(1);
-    let norm = |t: Tensor<2>| t.square().sum_dim(1).sqrt().clamp_min(1e-8);
-    (dot / (norm(p) * norm(z))).mean()
 }
 
 /// Milliseconds of each part over the runs.
@@ -104,12 +101,10 @@ fn main() {
         let (features, _) = conv_relu_bn_stack(views.clone(), &model.blocks(), 2);
         times.add("stack forward", start);
         let start = Instant::now();
-        let z1 = features.clone().narrow(0, 0, batch);
-        let z2 = features.clone().narrow(0, batch, batch);
-        let (p1, p2) = (model.predict(z1.clone()), model.predict(z2.clone()));
+        let predictions = model.predict(features.clone());
         times.add("predictor forward", start);
         let start = Instant::now();
-        let loss = (cosine(p1, z2.detach()) + cosine(p2, z1.detach())) * -0.5;
+        let loss = negative_cosine_similarity(predictions, features, 2);
         times.add("loss forward", start);
         let start = Instant::now();
         let gradients = loss.backward();

@@ -32,8 +32,10 @@ pub(crate) fn read_features(
         .for_each(|(task, sums)| {
             let count = task.chunk.rows;
             let images = task.chunk.of(gradient, shape.out_features());
-            for (row, image) in images.chunks_exact(shape.out_features()).enumerate() {
-                for (block, image) in image.chunks(LANES * positions).enumerate() {
+            // Block by block, so that only as many streams as there are positions are written at a time.
+            for block in 0..blocks {
+                for (row, image) in images.chunks_exact(shape.out_features()).enumerate() {
+                    let image = image.chunks(LANES * positions).nth(block).unwrap_or_default();
                     for position in 0..positions {
                         let line = &mut task.data[(position * blocks + block) * count + row].0;
                         *line = [0.0; LANES];
@@ -272,12 +274,15 @@ fn chunk_products<S: Simd>(
                     pairs.push((from, to));
                 }
             }
-            for input in 0..inputs {
-                let sums = &mut products[(tap * inputs + input) * LANES..][..LANES];
-                let values = &values[input * rows..];
-                strip::<S, 0, 6>(simd, sums, values, gradient, rows, &pairs);
-                strip::<S, 6, 5>(simd, sums, values, gradient, rows, &pairs);
-                strip::<S, 11, 5>(simd, sums, values, gradient, rows, &pairs);
+            // Four pairs of bricks at a time stay in the first-level cache for all three strips.
+            for pairs in pairs.chunks(4) {
+                for input in 0..inputs {
+                    let sums = &mut products[(tap * inputs + input) * LANES..][..LANES];
+                    let values = &values[input * rows..];
+                    strip::<S, 0, 6>(simd, sums, values, gradient, rows, pairs);
+                    strip::<S, 6, 5>(simd, sums, values, gradient, rows, pairs);
+                    strip::<S, 11, 5>(simd, sums, values, gradient, rows, pairs);
+                }
             }
         }
     }
@@ -303,66 +308,96 @@ fn strip<S: Simd, const FIRST: usize, const R: usize>(
     }
 }
 
-/// Gradient of the weights `[out, in, 3, 3]` of the first block, whose input lies in planes.
-pub(crate) fn weights_from_planes(
+/// Gradients of the weights `[out, in, 3, 3]` and the bias of the first block, whose input lies in planes.
+///
+/// `gradient` is that of the normalised values: the way back through normalisation and ReLU is taken brick by
+/// brick and stored nowhere, as nothing but these gradients needs it.
+pub(crate) fn first_block(
     level: Level,
     shape: &BlockShape,
     planes: &[f32],
     gradient: &[Line],
+    values: &[Line],
+    inverses: &[Inverse],
     chunks: &[Chunk],
-) -> Vec<f32> {
+) -> (Vec<f32>, Vec<f32>) {
     let outputs = shape.out_blocks();
+    let (height, each) = (shape.out_height(), shape.out_width() * outputs);
     let panel = shape.in_channels * TAPS;
-    let parts = parts(chunks);
-    let mut products = vec![Line::ZERO; parts.len() * outputs * panel];
-    products.par_chunks_mut(panel).enumerate().for_each(|(task, products)| {
-        for chunk in parts[task / outputs] {
+    let sums: Vec<FirstSums> = (0..chunks.len() * height)
+        .into_par_iter()
+        .map(|task| {
+            let (chunk, y) = (chunks[task / height], task % height);
             let planes = chunk.of(planes, shape.in_channels * shape.in_positions());
-            let gradient = chunk.of(gradient, shape.out_positions() * outputs);
-            dispatch!(level, simd =>
-                plane_chunk(simd, shape, planes, gradient, chunk.rows, task % outputs, products));
-        }
-    });
-    let mut out = vec![0.0; shape.out_channels * panel];
-    for (output, out) in out.chunks_exact_mut(panel).enumerate() {
-        for part in 0..parts.len() {
-            let lines = &products[(part * outputs + output / LANES) * panel..][..panel];
-            for (out, line) in out.iter_mut().zip(lines) {
-                *out += line.0[output % LANES];
-            }
+            let row = y * each * chunk.rows..(y + 1) * each * chunk.rows;
+            let gradient = &chunk.of(gradient, height * each)[row.clone()];
+            let values = &chunk.of(values, height * each)[row];
+            let inverse = &inverses[chunk.group];
+            dispatch!(level, simd => first_row(simd, shape, planes, gradient, values, inverse, chunk.rows, y))
+        })
+        .collect();
+    let mut weight = vec![0.0; shape.out_channels * panel];
+    let mut bias = vec![0.0; shape.out_channels];
+    for (output, (weight, bias)) in weight.chunks_exact_mut(panel).zip(&mut bias).enumerate() {
+        *bias = sums.iter().map(|sums| sums.bias[output]).sum::<f64>() as f32;
+        for (i, weight) in weight.iter_mut().enumerate() {
+            let line = output / LANES * panel + i;
+            *weight = sums.iter().map(|sums| f64::from(sums.products[line].0[output % LANES])).sum::<f64>() as f32;
         }
     }
-    out
+    (weight, bias)
 }
 
-/// Adds one chunk's products for one output block: `[input channel][tap]`.
+/// Sums of the first block over one row of positions of a chunk.
+struct FirstSums {
+    /// `[output block][input channel][tap]`.
+    products: Vec<Line>,
+    /// `[channels]`.
+    bias: Vec<f64>,
+}
+
 #[inline(always)]
-fn plane_chunk<S: Simd>(
+#[expect(clippy::too_many_arguments, reason = "one call, all of it needed")]
+fn first_row<S: Simd>(
     simd: S,
     shape: &BlockShape,
     planes: &[f32],
     gradient: &[Line],
+    values: &[Line],
+    inverse: &Inverse,
     rows: usize,
-    output: usize,
-    products: &mut [Line],
-) {
+    y: usize,
+) -> FirstSums {
+    let (panel, outputs) = (shape.in_channels * TAPS, shape.out_blocks());
+    let mut sums = FirstSums { products: vec![Line::ZERO; outputs * panel], bias: vec![0.0; outputs * LANES] };
     // A padding tap reads zeros, which keeps the tiles the same everywhere.
     let padding = vec![0.0; rows];
-    let mut values = vec![&padding[..]; products.len()];
-    for (position, brick) in gradient.chunks_exact(shape.out_blocks() * rows).enumerate() {
-        let brick = &brick[output * rows..][..rows];
-        values.fill(&padding);
-        for (tap, from) in shape.taps(position / shape.out_width(), position % shape.out_width()) {
-            for channel in 0..shape.in_channels {
-                let first = (channel * shape.in_positions() + from) * rows;
-                values[channel * TAPS + tap] = &planes[first..first + rows];
+    let mut inputs = vec![&padding[..]; panel];
+    let mut brick = vec![Line::ZERO; rows];
+    let bricks = gradient.chunks_exact(rows).zip(values.chunks_exact(rows));
+    for (index, (gradient, values)) in bricks.enumerate() {
+        let (x, output) = (index / outputs, index % outputs);
+        if output == 0 {
+            inputs.fill(&padding);
+            for (tap, from) in shape.taps(y, x) {
+                for channel in 0..shape.in_channels {
+                    let first = (channel * shape.in_positions() + from) * rows;
+                    inputs[channel * TAPS + tap] = &planes[first..first + rows];
+                }
             }
         }
-        for (first, count) in tiles(values.len()) {
-            let (values, sums) = (&values[first..first + count], &mut products[first..first + count]);
-            with_rows!(count, R => plane_products::<S, R>(simd, sums, values, brick));
+        brick.copy_from_slice(gradient);
+        let total = inverse.apply(simd, output, &mut brick, values);
+        for (sum, value) in sums.bias[output * LANES..].iter_mut().zip(total.to_array()) {
+            *sum += f64::from(value);
+        }
+        let products = &mut sums.products[output * panel..][..panel];
+        for (first, count) in tiles(panel) {
+            let (inputs, products) = (&inputs[first..first + count], &mut products[first..first + count]);
+            with_rows!(count, R => plane_products::<S, R>(simd, products, inputs, &brick));
         }
     }
+    sums
 }
 
 /// What the gradient of a block's input is for: the block before it.

@@ -137,13 +137,18 @@ pub(crate) fn chunk(level: Level, shape: &BlockShape, bias: &[Line], source: Sou
 pub(crate) fn write_features(shape: &BlockShape, values: &[Line], rows: usize, affine: &Affine, out: &mut [f32]) {
     let positions = shape.out_positions();
     let blocks = shape.out_blocks();
-    for (row, image) in out.chunks_exact_mut(shape.out_features()).enumerate() {
-        for (block, image) in image.chunks_mut(LANES * positions).enumerate() {
-            let channel = block * LANES;
+    // Block by block, so that only as many streams as there are positions are read at a time.
+    for block in 0..blocks {
+        let channel = block * LANES;
+        let lanes = LANES.min(shape.out_channels - channel);
+        let (scale, shift) = (&affine.scale[channel..][..lanes], &affine.shift[channel..][..lanes]);
+        for (row, image) in out.chunks_exact_mut(shape.out_features()).enumerate() {
+            let image = &mut image[channel * positions..][..lanes * positions];
             for position in 0..positions {
                 let line = &values[(position * blocks + block) * rows + row].0;
-                for (lane, out) in image.iter_mut().skip(position).step_by(positions).enumerate() {
-                    *out = affine.scale[channel + lane] * line[lane] + affine.shift[channel + lane];
+                let normalised = line.iter().zip(scale).zip(shift).map(|((value, scale), shift)| scale * value + shift);
+                for (out, value) in image.iter_mut().skip(position).step_by(positions).zip(normalised) {
+                    *out = value;
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 mod backward;
 mod composed;
+mod cosine;
 mod forward;
 mod normalise;
 mod operation;
@@ -14,6 +15,7 @@ mod tests;
 mod tile;
 mod workspace;
 
+pub use cosine::negative_cosine_similarity;
 pub use fearless_simd::Level;
 pub use normalise::Moments;
 pub use operation::{BatchStatistics, Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference};

@@ -99,11 +99,11 @@ trait StackBackend: burn::backend::Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
-fn slice(tensor: &FlexTensor) -> &[f32] {
+pub(crate) fn slice(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().expect("a contiguous f32 tensor")
 }
 
-fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
+pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.into()))
 }
 
@@ -205,7 +205,7 @@ pub(crate) fn shapes(input: [usize; 4], blocks: &[Block]) -> Vec<BlockShape> {
 }
 
 /// Whether the fused kernels serve this tensor.
-fn fused(input: &Tensor<4>) -> bool {
+pub(crate) fn fused<const D: usize>(input: &Tensor<D>) -> bool {
     input.device().inner() == Device::flex() && input.dtype() == DType::F32
 }
 

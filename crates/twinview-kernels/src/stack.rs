@@ -162,22 +162,23 @@ pub fn backward(
             .map(|((affine, sums), moments)| Inverse::new(sums, count, moments, affine, block.epsilon))
             .collect();
         let (gamma, beta) = backward::scale_and_shift(shape, &sums, moments, block.epsilon);
-        let positions = backward::through_activation(level, shape, &mut back, &tape.values[index], &inverses, chunks);
-        let taps = TapSums::new(shape, &positions);
-        let weight = match index.checked_sub(1) {
-            None => backward::weights_from_planes(level, shape, &tape.planes, &back, chunks),
-            Some(before) => {
-                let affines = affines(&tape.moments[before], &blocks[before]);
-                backward::weights(level, shape, &tape.values[before], &affines, &back, &taps, chunks)
+        let values = &tape.values[index];
+        if index == 0 {
+            let (weight, bias) = backward::first_block(level, shape, &tape.planes, &back, values, &inverses, chunks);
+            gradients.push(BlockGradients { weight, bias, gamma, beta });
+            if with_input {
+                backward::through_activation(level, shape, &mut back, values, &inverses, chunks);
+                let (back, _) = backward::input(level, shape, block.weight, &back, chunks, groups, None);
+                input = Some(backward::write_input(shape, &back, chunks));
             }
-        };
-        gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });
-        if index > 0 {
+        } else {
+            let positions = backward::through_activation(level, shape, &mut back, values, &inverses, chunks);
+            let taps = TapSums::new(shape, &positions);
             let before = Before { values: &tape.values[index - 1], means: &means[index - 1] };
+            let affines = affines(&tape.moments[index - 1], &blocks[index - 1]);
+            let weight = backward::weights(level, shape, before.values, &affines, &back, &taps, chunks);
+            gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });
             (back, sums) = backward::input(level, shape, block.weight, &back, chunks, groups, Some(before));
-        } else if with_input {
-            let (back, _) = backward::input(level, shape, block.weight, &back, chunks, groups, None);
-            input = Some(backward::write_input(shape, &back, chunks));
         }
     }
     gradients.reverse();

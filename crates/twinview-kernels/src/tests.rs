@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 
 use crate::operation::{BatchStatistics, Block, RunningStatistics, shapes};
-use crate::{BlockParameters, BlockShape, Level, composed, conv_relu_bn_stack, conv_relu_bn_stack_inference, stack};
+use crate::{
+    BlockParameters, BlockShape, Level, composed, conv_relu_bn_stack, conv_relu_bn_stack_inference, cosine,
+    negative_cosine_similarity, stack,
+};
 
 /// A stack, an input and what to weigh the features with.
 struct Case {
@@ -195,6 +198,24 @@ proptest! {
         let smallest = shapes(case.input.dims(), &case.blocks).iter().map(|s| s.out_positions()).min();
         prop_assume!(smallest.is_some_and(|positions| positions * per_group >= 8));
         compare(&case)?;
+    }
+
+    #[test]
+    fn cosine_agrees(per_group in 1..20usize, groups in 1..3usize, width in 1..100usize) {
+        let device = Device::flex().autodiff();
+        let mut draws = Draws(11);
+        let shape = [per_group * groups, width];
+        let prediction = draws.uniform(shape, -1.0, 1.0, &device).require_grad();
+        let target = draws.uniform(shape, -1.0, 1.0, &device);
+        let truth = cosine::composed(wide(&prediction), wide(&target), groups);
+        let fused = negative_cosine_similarity(prediction.clone(), target.clone(), groups);
+        prop_assert!(distance(&values(truth), &values(fused.clone())) < 1e-6);
+        let wide_prediction = wide(&prediction);
+        let truth = cosine::composed(wide_prediction.clone(), wide(&target), groups) * 3.0;
+        let truth = wide_prediction.grad(&truth.backward()).map(values).expect("gradient");
+        let fused = prediction.grad(&(fused * 3.0).backward()).map(values).expect("gradient");
+        let distance = distance(&truth, &fused) / largest(&truth).max(1e-2);
+        prop_assert!(distance < 1e-5, "{}", distance);
     }
 
     #[test]

@@ -1,0 +1,198 @@
+//! Negative cosine similarity with stopped targets, as one operation: SimSiam's and BYOL's loss
+//! (Chen and He, "Exploring Simple Siamese Representation Learning", equation 1).
+
+use burn::backend::{
+    Autodiff, Dispatch, Flex,
+    autodiff::{
+        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+        grads::Gradients,
+        ops::{Backward, Ops, OpsKind},
+    },
+    backend_extension,
+    tensor::FloatTensor,
+};
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
+use rayon::prelude::*;
+
+use crate::operation::{fused, slice, tensor};
+use crate::tile::LANES;
+
+/// Least length a vector is taken to have, PyTorch's choice.
+const EPSILON: f32 = 1e-8;
+
+/// Dot product and lengths of one pair of rows.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    cosine: f32,
+    prediction: f32,
+    target: f32,
+}
+
+impl Pair {
+    #[inline(always)]
+    fn new<S: Simd>(simd: S, prediction: &[f32], target: &[f32]) -> Self {
+        let zero = f32x16::splat(simd, 0.0);
+        let (mut dot, mut squares, mut target_squares) = (zero, zero, zero);
+        let (lines, rest) = prediction.as_chunks::<LANES>();
+        let (target_lines, target_rest) = target.as_chunks::<LANES>();
+        for (p, t) in lines.iter().zip(target_lines) {
+            let (p, t) = (f32x16::load_array_ref(simd, p), f32x16::load_array_ref(simd, t));
+            dot = p.mul_add(t, dot);
+            squares = p.mul_add(p, squares);
+            target_squares = t.mul_add(t, target_squares);
+        }
+        let sum = |lanes: f32x16<S>, rest: f32| lanes.to_array().iter().sum::<f32>() + rest;
+        let dot = sum(dot, rest.iter().zip(target_rest).map(|(p, t)| p * t).sum());
+        let prediction = sum(squares, rest.iter().map(|p| p * p).sum()).sqrt();
+        let target = sum(target_squares, target_rest.iter().map(|t| t * t).sum()).sqrt();
+        let cosine = dot / (prediction.max(EPSILON) * target.max(EPSILON));
+        Self { cosine, prediction, target }
+    }
+
+    /// Writes `factor` times the gradient of the cosine with respect to the prediction.
+    fn gradient(&self, factor: f32, prediction: &[f32], target: &[f32], out: &mut [f32]) {
+        let length = self.prediction.max(EPSILON);
+        let along_target = factor / (length * self.target.max(EPSILON));
+        // At the least length the denominator is a constant.
+        let along = if self.prediction > EPSILON { factor * self.cosine / (length * length) } else { 0.0 };
+        for ((out, p), t) in out.iter_mut().zip(prediction).zip(target) {
+            *out = along_target * t - along * p;
+        }
+    }
+}
+
+/// The target of row `row`.
+fn opposite(target: &[f32], width: usize, row: usize, groups: usize) -> &[f32] {
+    let rows = target.len() / width;
+    &target[(row + rows / groups) % rows * width..][..width]
+}
+
+fn forward(prediction: &FlexTensor, target: &FlexTensor, width: usize, groups: usize) -> (FlexTensor, Vec<Pair>) {
+    let target = slice(target);
+    let pairs: Vec<Pair> = slice(prediction)
+        .par_chunks_exact(width)
+        .enumerate()
+        .map(|(row, prediction)| {
+            let target = opposite(target, width, row, groups);
+            dispatch!(Level::new(), simd => Pair::new(simd, prediction, target))
+        })
+        .collect();
+    let sum: f64 = pairs.iter().map(|pair| f64::from(pair.cosine)).sum();
+    (tensor(vec![(-sum / pairs.len() as f64) as f32], [1]), pairs)
+}
+
+#[backend_extension(Autodiff, Flex)]
+trait CosineBackend: burn::backend::Backend {
+    fn negative_cosine(
+        prediction: FloatTensor<Self>,
+        target: FloatTensor<Self>,
+        width: usize,
+        groups: usize,
+    ) -> FloatTensor<Self>;
+}
+
+impl CosineBackend for Flex {
+    fn negative_cosine(
+        prediction: FloatTensor<Self>,
+        target: FloatTensor<Self>,
+        width: usize,
+        groups: usize,
+    ) -> FloatTensor<Self> {
+        forward(&prediction.to_contiguous(), &target.to_contiguous(), width, groups).0
+    }
+}
+
+#[derive(Debug)]
+struct CosineBackward;
+
+/// What the backward pass needs.
+#[derive(Clone, Debug)]
+struct Saved {
+    prediction: FlexTensor,
+    target: FlexTensor,
+    pairs: Vec<Pair>,
+    width: usize,
+    groups: usize,
+}
+
+impl Backward<Flex, 1> for CosineBackward {
+    type State = Saved;
+
+    fn backward(self, ops: Ops<Saved, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let Saved { prediction, target, pairs, width, groups } = ops.state;
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let [Some(node)] = ops.parents else { return };
+        let factor = -slice(&gradient)[0] / pairs.len() as f32;
+        let target = slice(&target);
+        let mut out = vec![0.0; pairs.len() * width];
+        out.par_chunks_exact_mut(width)
+            .zip(slice(&prediction).par_chunks_exact(width))
+            .zip(&pairs)
+            .enumerate()
+            .for_each(|(row, ((out, prediction), pair))| {
+                pair.gradient(factor, prediction, opposite(target, width, row, groups), out);
+            });
+        grads.register::<Flex>(node.id, tensor(out, [pairs.len(), width]));
+    }
+}
+
+impl<C: CheckpointStrategy> CosineBackend for Autodiff<Flex, C> {
+    fn negative_cosine(
+        prediction: FloatTensor<Self>,
+        target: FloatTensor<Self>,
+        width: usize,
+        groups: usize,
+    ) -> FloatTensor<Self> {
+        let prepared = CosineBackward.prepare::<C>([prediction.node()]).compute_bound().stateful();
+        let prediction = prediction.into_primitive().to_contiguous();
+        let target = target.into_primitive().to_contiguous();
+        let (loss, pairs) = forward(&prediction, &target, width, groups);
+        match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish(Saved { prediction, target, pairs, width, groups }, loss),
+            OpsKind::UnTracked(prepared) => prepared.finish(loss),
+        }
+    }
+}
+
+/// Mean negative cosine similarity of predictions and targets, both `[rows, features]`; between -1 and 1, `[1]`.
+///
+/// With `groups` = 1 row `i` meets row `i`. With `groups` = 2 the rows are two views one after the other and
+/// each prediction meets the *other* view's target, which is SimSiam's symmetrised loss: `D(p1, z2) / 2 + D(p2, z1) / 2`.
+/// No gradient flows into the targets. Lengths count as at least 1e-8, as in PyTorch.
+///
+/// # Panics
+/// Panics when the shapes differ or the rows do not divide into the groups.
+pub fn negative_cosine_similarity(prediction: Tensor<2>, target: Tensor<2>, groups: usize) -> Tensor<1> {
+    let [rows, width] = prediction.dims();
+    assert_eq!(target.dims(), [rows, width], "a target for each prediction");
+    assert!(groups > 0 && rows > 0 && rows % groups == 0, "{rows} rows in {groups} equal groups");
+    let target = target.detach();
+    if fused(&prediction) {
+        let loss = <Dispatch as CosineBackend>::negative_cosine(
+            prediction.into_dispatch(),
+            target.into_dispatch(),
+            width,
+            groups,
+        );
+        Tensor::from_dispatch(loss)
+    } else {
+        composed(prediction, target, groups)
+    }
+}
+
+/// The same composed of Burn's operations.
+pub(crate) fn composed(prediction: Tensor<2>, target: Tensor<2>, groups: usize) -> Tensor<1> {
+    let rows = prediction.dims()[0];
+    let shift = rows / groups % rows;
+    let target = if shift == 0 {
+        target
+    } else {
+        let tail = target.clone().narrow(0, shift, rows - shift);
+        Tensor::cat(vec![tail, target.narrow(0, 0, shift)], 0)
+    };
+    let length = |rows: Tensor<2>| rows.square().sum_dim(1).sqrt().clamp_min(EPSILON);
+    let dot = (prediction.clone() * target.clone()).sum_dim(1);
+    -(dot / (length(prediction) * length(target))).mean()
+}
