@@ -31,7 +31,7 @@ pub fn reproduce(
     command: &str,
     context: &mut Context<'_>,
 ) -> Result<Comparison> {
-    recipe.validate()?;
+    recipe.validate_for(dataset)?;
     let run = RunDir::open(root, recipe, true)?;
     let experiment = Experiment::new(run.path(), recipe, dataset)?;
     let mut arms = Vec::new();
