@@ -138,12 +138,12 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) batch_size: Option<usize>,
     /// Step size
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(crate) learning_rate: Option<f32>,
     /// What all randomness comes from
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub(crate) seed: Option<u64>,
-    /// Say nothing but errors
+    /// Show no progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod output;
 mod settings;
 mod stop;
 
@@ -13,6 +14,7 @@ use clap::Parser;
 use args::{Cli, Command, DataCommand};
 
 fn main() -> ExitCode {
+    stop::survive_file_size_limit();
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Reproduce(args) => commands::reproduce(args),
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("twinview: {error}");
+            output::note(format_args!("twinview: {error}"));
             ExitCode::FAILURE
         }
     }

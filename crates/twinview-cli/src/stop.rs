@@ -7,6 +7,13 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use twinview::{Error, Result};
 
+/// Makes a file that grows past the user's limit an error of the write, where the system would end the program.
+pub(crate) fn survive_file_size_limit() {
+    // A handler that does nothing of note is enough; without one, such a write just ends the program as before.
+    #[cfg(unix)]
+    let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
 /// A flag that becomes true when the user asks to stop.
 ///
 /// Installed when training begins, so that before it, while data is fetched, Ctrl-C simply ends the program.
@@ -19,4 +26,12 @@ pub(crate) fn on_request() -> Result<Arc<AtomicBool>> {
         flag::register(signal, Arc::clone(&requested)).map_err(refused)?;
     }
     Ok(requested)
+}
+
+/// Adds to the news of an interruption how to go on.
+pub(crate) fn with_advice(error: Error, advice: &str) -> Error {
+    match error {
+        Error::Interrupted(message) => Error::Interrupted(format!("{message}. To go on, {advice}")),
+        other => other,
+    }
 }

@@ -20,7 +20,7 @@ use crate::operation::{fused, slice, tensor};
 use crate::tile::LANES;
 
 /// Least length a vector is taken to have, PyTorch's choice.
-const EPSILON: f32 = 1e-8;
+const EPSILON: f32 = 1e-6;
 
 /// Dot product and lengths of one pair of rows.
 #[derive(Clone, Copy, Debug)]
@@ -160,7 +160,8 @@ impl<C: CheckpointStrategy> CosineBackend for Autodiff<Flex, C> {
 ///
 /// With `groups` = 1 row `i` meets row `i`. With `groups` = 2 the rows are two views one after the other and
 /// each prediction meets the *other* view's target, which is SimSiam's symmetrised loss: `D(p1, z2) / 2 + D(p2, z1) / 2`.
-/// No gradient flows into the targets. Lengths count as at least 1e-8, as in PyTorch.
+/// No gradient flows into the targets. Lengths count as at least 1e-6, as with
+/// `torch.nn.CosineSimilarity(dim=1, eps=1e-6)`.
 ///
 /// # Panics
 /// Panics when the shapes differ or the rows do not divide into the groups.

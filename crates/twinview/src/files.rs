@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
+/// How the name of a file begins that is not complete yet.
+const PARTIAL: &str = ".partial-";
+
 /// Writes `bytes` to `path`: to a temporary file beside it, synced, then renamed over it.
 ///
 /// The parent folder is made when it is missing. On failure the temporary file is removed and whatever
@@ -24,12 +27,20 @@ pub fn write_atomic_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) ->
     };
     let failed = |source| Error::io(path, "write the file", source);
     fs::create_dir_all(folder).map_err(|source| Error::io(folder, "make the folder", source))?;
-    let mut temporary = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(failed)?;
+    let mut temporary = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder).map_err(failed)?;
     fill(temporary.as_file_mut()).map_err(failed)?;
     set_default_permissions(temporary.as_file()).map_err(failed)?;
     temporary.as_file().sync_all().map_err(failed)?;
     temporary.persist(path).map_err(|error| failed(error.error))?;
     sync_folder(folder).map_err(failed)
+}
+
+/// Removes what a killed process left half-written in `folders`, as far as that can be done.
+pub(crate) fn remove_partial<P: AsRef<Path>>(folders: impl IntoIterator<Item = P>) {
+    let entries = folders.into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PARTIAL)) {
+        let _ = fs::remove_file(entry.path());
+    }
 }
 
 /// A rename is durable only once the folder that holds the name is on disk too.
@@ -67,6 +78,17 @@ mod tests {
         write_atomic(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_half_written_files_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".partial-a1", "partial-b", "whole"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        remove_partial([folder.path(), Path::new("no such folder")]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert!(!folder.path().join(".partial-a1").exists());
     }
 
     #[test]

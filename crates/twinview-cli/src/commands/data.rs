@@ -7,13 +7,13 @@ use twinview::dataset::{self, Dataset, Progress, Request};
 use twinview::report::figures;
 
 use crate::args::{DataArgs, ShowArgs, SplitName};
+use crate::output;
 
 /// Says where a dataset lies, downloading it if need be.
 pub(crate) fn fetch(args: &DataArgs) -> Result<()> {
     let found = dataset::fetch(&request(args), &mut Printer::default().listener())?;
-    eprintln!("{} found in {}", args.dataset, found.source);
-    println!("{}", found.folder.display());
-    Ok(())
+    output::note(format_args!("{} found in {}", args.dataset, found.source));
+    output::line(found.folder.display())
 }
 
 /// Class counts, and a grid of images.
@@ -22,7 +22,7 @@ pub(crate) fn show(args: &ShowArgs) -> Result<()> {
     let classes = dataset.class_names.len();
     let counts = [&dataset.train, &dataset.test].map(|split| split.class_counts(classes));
     let images = &dataset.train.images;
-    println!(
+    output::line(format_args!(
         "{}: {} training and {} test images, {} × {} pixels, {} channel{}",
         dataset.name,
         dataset.train.len(),
@@ -31,19 +31,18 @@ pub(crate) fn show(args: &ShowArgs) -> Result<()> {
         images.width(),
         images.channels(),
         if images.channels() == 1 { "" } else { "s" },
-    );
+    ))?;
     let width = dataset.class_names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
-    println!("\n{:>5}  {:<width$}  {:>6}  {:>6}", "label", "class", "train", "test");
+    output::line(format_args!("\n{:>5}  {:<width$}  {:>6}  {:>6}", "label", "class", "train", "test"))?;
     for (label, name) in dataset.class_names.iter().enumerate() {
-        println!("{label:>5}  {name:<width$}  {:>6}  {:>6}", counts[0][label], counts[1][label]);
+        output::line(format_args!("{label:>5}  {name:<width$}  {:>6}  {:>6}", counts[0][label], counts[1][label]))?;
     }
     let split = match args.split {
         SplitName::Train => &dataset.train,
         SplitName::Test => &dataset.test,
     };
     figures::image_grid(split, &dataset.class_names, 4, 4)?.save(&args.out)?;
-    println!("\n{}", args.out.display());
-    Ok(())
+    output::line(format_args!("\n{}", args.out.display()))
 }
 
 /// Loads a dataset, downloading it if need be.
@@ -66,7 +65,7 @@ impl Printer {
         |progress| match progress {
             Progress::Message(text) => {
                 self.end_line();
-                eprintln!("{text}");
+                output::note(text);
             }
             Progress::Bytes { file, done, total } => self.bytes(file, done, total),
         }
@@ -80,8 +79,8 @@ impl Printer {
             return;
         }
         self.percent = Some(percent);
-        eprint!("\r{file}: {percent:>3} % of {:.1} MB", total as f64 / 1e6);
-        let _ = std::io::stderr().flush();
+        let mut log = std::io::stderr();
+        let _ = write!(log, "\r{file}: {percent:>3} % of {:.1} MB", total as f64 / 1e6).and_then(|()| log.flush());
         if done >= total {
             self.end_line();
         }
@@ -89,7 +88,7 @@ impl Printer {
 
     fn end_line(&mut self) {
         if self.percent.take().is_some() {
-            eprintln!();
+            output::note("");
         }
     }
 }

@@ -18,7 +18,7 @@ use twinview::weights::{Backbone, Kind, Model, Weights, identify};
 use twinview::{Error, Result};
 
 use crate::args::{ConvertArgs, DataArgs, EmbedArgs, EvaluateArgs, PresetName, ReproduceArgs, SplitName};
-use crate::{settings, stop};
+use crate::{output, settings, stop};
 
 /// Every arm of the article's comparison, and the report.
 pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
@@ -39,14 +39,18 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
     let mut reporter = Terminal::new();
     let device = settings::device();
     let mut context = Context { device, interrupt: &interrupt, reporter: &mut reporter };
-    let comparison = run_experiment(&recipe, &dataset, &root, &settings::command_line(), &mut context)?;
+    let comparison = run_experiment(&recipe, &dataset, &root, &settings::command_line(), &mut context)
+        .map_err(|error| stop::with_advice(error, "run the same command again"))?;
     if args.json {
-        println!("{:#}", comparison.to_json(&recipe));
-    } else {
-        println!("{}\n\n{}\n", comparison.table(), comparison.verdict());
-        println!("The report is {}", root.join("report.md").display());
+        return output::line(format_args!("{:#}", comparison.to_json(&recipe)));
     }
-    Ok(())
+    let report = root.join("report.md");
+    output::line(format_args!(
+        "{}\n\n{}\n\nThe report is {}",
+        comparison.table(),
+        comparison.verdict(),
+        report.display()
+    ))
 }
 
 /// Scores a classifier.
@@ -71,11 +75,12 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
 
     let scores = ClassificationReport::new(&split.labels, &predicted)?;
     if args.json {
-        println!("{:#}", scores.to_json());
+        output::line(format_args!("{:#}", scores.to_json()))?;
     } else {
-        eprintln!("{kind}\n{report}");
-        scores.warnings().iter().for_each(|warning| eprintln!("UndefinedMetricWarning: {warning}"));
-        print!("{}", if args.class_names { scores.with_names(&dataset.class_names)? } else { scores });
+        output::note(format_args!("{kind}\n{report}"));
+        scores.warnings().iter().for_each(|warning| output::note(format_args!("UndefinedMetricWarning: {warning}")));
+        let scores = if args.class_names { scores.with_names(&dataset.class_names)? } else { scores };
+        output::line(scores.to_string().trim_end_matches('\n'))?;
     }
     if let Some(folder) = &args.figures {
         let matrix = ConfusionMatrix::new(&split.labels, &predicted, classes)?;
@@ -98,9 +103,7 @@ pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
     }
     let features = extract(&model.backbone, &split.images)?;
     let features = Matrix::new(features.values(), features.dimensions())?;
-    write_npy(args.out.join("features.npy"), features)?;
-
-    eprintln!("UMAP of {} × {} features", features.rows(), features.columns());
+    output::note(format_args!("UMAP of {} × {} features", features.rows(), features.columns()));
     let umap = Umap {
         n_components: args.components,
         n_neighbors: args.neighbors,
@@ -109,6 +112,7 @@ pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
         ..Umap::default()
     };
     let map = umap.fit_transform(features)?;
+    write_npy(args.out.join("features.npy"), features)?;
     let classes: Vec<&str> = split.labels.iter().map(|&label| class_names[usize::from(label)].as_str()).collect();
     write_csv(args.out.join("umap.csv"), &[("class", &classes)], Matrix::new(&map, args.components)?)?;
     if args.components > 1 {
@@ -127,12 +131,11 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<()> {
     if args.backbone_only {
         state.retain(|name, _| name.starts_with("backbone."));
     }
-    eprintln!("{kind}, from {} ({})", weights.path.display(), weights.format);
-    weights.renamed.iter().for_each(|rename| eprintln!("  {rename}"));
+    output::note(format_args!("{kind}, from {} ({})", weights.path.display(), weights.format));
+    weights.renamed.iter().for_each(|rename| output::note(format_args!("  {rename}")));
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     twinview::weights::save(&args.out, &state, &metadata)?;
-    println!("{}", args.out.display());
-    Ok(())
+    output::line(args.out.display())
 }
 
 /// A model with the encoder of `weights`, and what the file is.
@@ -140,7 +143,7 @@ fn encoder(weights: &Weights) -> Result<(Classifier, Kind)> {
     let kind = identify(weights)?;
     let config = ClassifierConfig { backbone: backbone_config(&kind), ..ClassifierConfig::article() };
     let (model, report) = load_backbone(config.init(&settings::device()), weights)?;
-    eprintln!("{kind}\n{report}");
+    output::note(format_args!("{kind}\n{report}"));
     Ok((model, kind))
 }
 
@@ -159,6 +162,6 @@ fn choose(dataset: Dataset, split: SplitName) -> Split {
 fn save(figure: &figures::Figure, folder: &Path, name: &str) -> Result<()> {
     let path = folder.join(name);
     figure.save(&path)?;
-    eprintln!("{}", path.display());
+    output::note(path.display());
     Ok(())
 }

@@ -14,7 +14,7 @@ use twinview::{Error, Result};
 
 use super::data;
 use crate::args::{LabelArgs, MethodName, PretrainArgs, ProbeArgs, RunArgs, TrainArgs};
-use crate::{settings, stop};
+use crate::{output, settings, stop};
 
 /// What a run directory says of the run that made it.
 #[derive(Serialize)]
@@ -38,6 +38,7 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
     let plan: Plan = plan(&args.run, &Plan::new(10, 64, 1e-3))?;
     let dataset = data::open(&args.run.data)?;
     let (split, chosen) = labelled(&dataset, &args.labels, plan.seed)?;
+    plan.validate_for(&split.images)?;
     let config = Config {
         command: "train",
         dataset: &dataset.name,
@@ -61,6 +62,7 @@ pub(crate) fn pretrain(args: PretrainArgs) -> Result<()> {
     let defaults = Plan { augmentation: Augmentation::simclr_grey(), ..Plan::new(10, 256, 0.05) };
     let plan: Plan = plan(&args.run, &defaults)?;
     let dataset = data::open(&args.run.data)?;
+    plan.validate_for(&dataset.train.images)?;
     let MethodName::Simsiam = args.method;
     let config = Config {
         command: "pretrain simsiam",
@@ -84,7 +86,19 @@ pub(crate) fn probe(args: ProbeArgs) -> Result<()> {
     let plan: HeadPlan = head_plan(&args.run, &defaults)?;
     let dataset = data::open(&args.run.data)?;
     let (split, chosen) = labelled(&dataset, &args.labels, plan.plan.seed)?;
+    plan.validate_for(&split.images)?;
     let weights = args.weights.as_ref().map(open_weights).transpose()?;
+    let mut model = initialise(
+        ClassifierConfig::for_images(&split.images, dataset.class_names.len()).init(&settings::device()),
+        plan.plan.seed,
+    );
+    if let Some(weights) = &weights {
+        let (loaded, report) = training::load_backbone(model, weights)?;
+        if !args.run.quiet {
+            output::note(report);
+        }
+        model = loaded;
+    }
     let config = Config {
         command: "probe",
         dataset: &dataset.name,
@@ -95,15 +109,7 @@ pub(crate) fn probe(args: ProbeArgs) -> Result<()> {
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume)?;
     with_context(&args.run, &run, |context| {
-        let mut model = initialise(
-            ClassifierConfig::for_images(&split.images, dataset.class_names.len()).init(&context.device),
-            plan.plan.seed,
-        );
-        if let Some(weights) = &weights {
-            let (loaded, report) = training::load_backbone(model, weights)?;
-            context.reporter.message(&report.to_string());
-            model = loaded;
-        } else if plan.statistics == Statistics::Fixed {
+        if weights.is_none() && plan.statistics == Statistics::Fixed {
             training::calibrate(&model.backbone, &dataset.train.images, plan.plan.seed)?;
         }
         training::train_head(model, "Head on a frozen encoder", &split, &plan, &run, context).map(drop)
@@ -147,8 +153,9 @@ fn with_context(args: &RunArgs, run: &RunDir, train: impl FnOnce(&mut Context<'_
     let mut reporter: Box<dyn Reporter> = if args.quiet { Box::new(Quiet) } else { Box::new(Terminal::new()) };
     let mut context = Context { device: settings::device(), interrupt: &interrupt, reporter: &mut *reporter };
     if !run.is_finished() {
-        train(&mut context)?;
+        let again = settings::command_line();
+        let resume = if args.resume { "" } else { " --resume" };
+        train(&mut context).map_err(|error| stop::with_advice(error, &format!("run: {again}{resume}")))?;
     }
-    println!("{}", run.path().display());
-    Ok(())
+    output::line(run.path().display())
 }

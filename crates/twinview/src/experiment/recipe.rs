@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::dataset::Dataset;
 use crate::training::{HeadPlan, Plan};
 use crate::{Error, Result};
 
@@ -72,6 +73,31 @@ impl Recipe {
         }
         if self.labels == 0 {
             return wrong("labels = 0 leaves nothing to learn from; it must be at least 1".into());
+        }
+        Ok(())
+    }
+
+    /// Refuses recipes that cannot run on `dataset`.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate), and for more labels than images and for a training whose settings cannot
+    /// work.
+    pub fn validate_for(&self, dataset: &Dataset) -> Result<()> {
+        self.validate()?;
+        let images = &dataset.train.images;
+        if self.labels > images.len() {
+            let (labels, count) = (self.labels, images.len());
+            let message =
+                format!("labels = {labels}, but {} has {count} training images; choose 1 to {count}", dataset.name);
+            return Err(Error::Config(message));
+        }
+        for (name, valid) in [
+            ("supervised", self.supervised.validate_for(images)),
+            ("scratch", self.scratch.validate_for(images)),
+            ("pretraining", self.pretraining.validate_for(images)),
+            ("head", self.head.validate_for(images)),
+        ] {
+            valid.map_err(|error| Error::Config(format!("{name}: {error}")))?;
         }
         Ok(())
     }

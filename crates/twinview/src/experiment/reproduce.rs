@@ -31,7 +31,7 @@ pub fn reproduce(
     command: &str,
     context: &mut Context<'_>,
 ) -> Result<Comparison> {
-    recipe.validate()?;
+    recipe.validate_for(dataset)?;
     let run = RunDir::open(root, recipe, true)?;
     let held_out = held_out(recipe, dataset)?;
     let dataset = held_out.as_ref().unwrap_or(dataset);

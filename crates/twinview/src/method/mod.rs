@@ -6,7 +6,8 @@ mod simsiam;
 
 pub use classifier::{Classifier, ClassifierConfig, Head, cross_entropy};
 pub use mlp::Linear;
-pub use simsiam::{SimSiam, SimSiamConfig, negative_cosine_similarity};
+pub use simsiam::{SimSiam, SimSiamConfig};
+pub use twinview_kernels::negative_cosine_similarity;
 
 use burn::tensor::Tensor;
 

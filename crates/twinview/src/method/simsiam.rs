@@ -11,6 +11,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
+use twinview_kernels::negative_cosine_similarity;
 
 use super::{Linear, Method, Step};
 use crate::backbone::{BatchNorm, ConvStack, ConvStackConfig, Mode, TorchNames};
@@ -73,10 +74,11 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Predicts from `features`, `[batch, features]`.
-    pub fn forward(&self, features: Tensor<2>, mode: Mode) -> Tensor<2> {
-        let hidden = self.norm.forward(self.hidden.forward(features), mode);
-        self.output.forward(activation::relu(hidden))
+    /// Predicts from `features`, `[views * batch, features]`; each view is normalised with its own statistics.
+    pub fn forward(&self, features: Tensor<2>, views: usize, mode: Mode) -> Tensor<2> {
+        let hidden = self.hidden.forward(features).chunk(views, 0).into_iter();
+        let normalised = hidden.map(|view| self.norm.forward(view, mode)).collect();
+        self.output.forward(activation::relu(Tensor::cat(normalised, 0)))
     }
 }
 
@@ -97,31 +99,14 @@ impl Method for SimSiam {
 
     fn step(&self, views: Tensor<4>) -> Step {
         let features = self.backbone.forward(views, 2, Mode::Train);
-        let [z1, z2] = halves(features);
-        let p1 = self.prediction_mlp.forward(z1.clone(), Mode::Train);
-        let p2 = self.prediction_mlp.forward(z2.clone(), Mode::Train);
-        let [z1, z2] = [z1.detach(), z2.detach()];
-        let loss = negative_cosine_similarity(p1, z2).add(negative_cosine_similarity(p2, z1.clone())).div_scalar(2);
-        Step { loss, output: z1 }
+        let predictions = self.prediction_mlp.forward(features.clone(), 2, Mode::Train);
+        let targets = features.detach();
+        let loss = negative_cosine_similarity(predictions, targets.clone(), 2);
+        let batch = targets.dims()[0] / 2;
+        Step { loss, output: targets.narrow(0, 0, batch) }
     }
 
     fn backbone(&self) -> &ConvStack {
         &self.backbone
     }
-}
-
-/// The two views' halves of `[2 * batch, features]`.
-fn halves(features: Tensor<2>) -> [Tensor<2>; 2] {
-    let batch = features.dims()[0] / 2;
-    [features.clone().narrow(0, 0, batch), features.narrow(0, batch, batch)]
-}
-
-/// The mean over the batch of `-p·z / (max(‖p‖, ε) max(‖z‖, ε))` with ε = 1e-6, as `[1]`.
-///
-/// Both inputs are `[batch, features]`. The floor on each norm is that of
-/// `torch.nn.CosineSimilarity(dim=1, eps=1e-6)`.
-pub fn negative_cosine_similarity(p: Tensor<2>, z: Tensor<2>) -> Tensor<1> {
-    let norm = |x: &Tensor<2>| x.clone().square().sum_dim(1).sqrt().clamp_min(1e-6);
-    let norms = norm(&p).mul(norm(&z));
-    p.mul(z).sum_dim(1).div(norms).mean().neg()
 }

@@ -1,6 +1,6 @@
 //! Progress for a person: a bar on a terminal, plain lines in a log.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -70,7 +70,8 @@ impl Reporter for Terminal {
             bar
         });
         if bar.is_none() {
-            eprintln!("{label}: {steps} steps{}", if done > 0 { format!(", {done} done") } else { String::new() });
+            let done = if done > 0 { format!(", {done} done") } else { String::new() };
+            line(format_args!("{label}: {steps} step{}{done}", if steps == 1 { "" } else { "s" }));
         }
         let now = Instant::now();
         let label = label.to_owned();
@@ -99,7 +100,7 @@ impl Reporter for Terminal {
         } else if work.last_line.elapsed() >= LINE_EVERY {
             work.last_line = Instant::now();
             let (label, done, steps) = (&work.label, work.done, work.steps);
-            eprintln!("{label}: step {done}/{steps}, {}, {} left", work.figures(), minutes(work.left()));
+            line(format_args!("{label}: step {done}/{steps}, {}, {} left", work.figures(), minutes(work.left())));
         }
     }
 
@@ -108,14 +109,15 @@ impl Reporter for Terminal {
         // Short epochs would fill the log; a bar has no room for them at all.
         if work.bar.is_none() && (work.last_line.elapsed() >= LINE_EVERY / 10 || work.done == work.steps) {
             work.last_line = Instant::now();
-            eprintln!("{}: {summary}, {:.0} images/s, {} left", work.label, work.rate(), minutes(work.left()));
+            let (label, rate, left) = (&work.label, work.rate(), minutes(work.left()));
+            line(format_args!("{label}: {summary}, {rate:.0} images/s, {left} left"));
         }
     }
 
     fn message(&mut self, text: &str) {
         match self.work.as_ref().and_then(|work| work.bar.as_ref()) {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => line(format_args!("{text}")),
         }
     }
 
@@ -124,6 +126,11 @@ impl Reporter for Terminal {
             bar.finish();
         }
     }
+}
+
+/// A line for the log. Training goes on when nobody can read it any more, so a closed log is no error.
+fn line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// `1:05` or `2:01:05`.

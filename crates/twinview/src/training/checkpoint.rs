@@ -8,7 +8,7 @@ use super::run_dir::{RunDir, metadata};
 use crate::state::StateDict;
 use crate::{Error, Result, weights};
 
-const FOLDER: &str = "checkpoints";
+pub(super) const FOLDER: &str = "checkpoints";
 pub(super) const OPTIMIZER: &str = "optimizer.";
 
 /// A training at rest.

@@ -12,16 +12,21 @@ use crate::{Error, Result};
 /// last checkpoint while it trains).
 pub fn open_weights(path: impl AsRef<Path>) -> Result<Weights> {
     let path = path.as_ref();
-    let file = if !path.is_dir() {
-        path.to_path_buf()
+    let (file, is_finished) = if !path.is_dir() {
+        (path.to_path_buf(), true)
     } else if path.join(WEIGHTS).is_file() {
-        path.join(WEIGHTS)
+        (path.join(WEIGHTS), true)
     } else {
         let message = "a folder without weights. Name a weights file, or a run directory that training has written to";
-        files(path)?.pop().ok_or_else(|| Error::format(path, message))?
+        (files(path)?.pop().ok_or_else(|| Error::format(path, message))?, false)
     };
     let mut weights = load(file)?;
     weights.state.retain(|name, _| !name.starts_with(OPTIMIZER));
+    if !is_finished && !weights.state.keys().any(|name| name.starts_with("backbone.")) {
+        // A head on fixed features is checkpointed without its encoder, which does not change.
+        let message = "a run whose training is not over; its checkpoint holds a head alone. Finish it with --resume";
+        return Err(Error::format(path, message));
+    }
     Ok(weights)
 }
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::augment::{Augmentation, Batch, shuffled_epoch};
+use crate::augment::{Augmentation, Batch, ViewMaker, shuffled_epoch};
+use crate::dataset::Images;
 use crate::optim::SgdConfig;
 use crate::{Error, Result};
 
@@ -88,6 +89,15 @@ impl Plan {
             return wrong("optimizer.weight_decay", &self.optimizer.weight_decay, "0 or a positive number");
         }
         Ok(())
+    }
+
+    /// Refuses settings that cannot train on `images`, views included.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate), and for an augmentation that does not work on such images.
+    pub fn validate_for(&self, images: &Images) -> Result<()> {
+        self.validate(images.len())?;
+        ViewMaker::new(&self.augmentation, images, 1, self.seed).map(drop)
     }
 
     /// The batches of the whole training over `count` images, after the first `done` ones.

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::fit::{Outcome, fit};
 use super::supervised::{labels_of, to_tensor};
 use super::{Context, Plan, RunDir};
-use crate::Result;
-use crate::augment::{Batch, Prefetch, ViewMaker, shuffled_epoch};
+use crate::augment::{Augmentation, Batch, Prefetch, ViewMaker, shuffled_epoch};
 use crate::backbone::{ConvStack, Mode, state_dict};
 use crate::dataset::{Images, Split};
 use crate::embedding::extract;
 use crate::method::{Classifier, Head, cross_entropy};
+use crate::{Error, Result};
 
 /// What the frozen backbone's BatchNorm does while the head learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,23 @@ pub fn calibrate(backbone: &ConvStack, images: &Images, seed: u64) -> Result<()>
         }
     }
     Ok(())
+}
+
+impl HeadPlan {
+    /// Refuses settings that cannot train a head on `images`.
+    ///
+    /// # Errors
+    /// As [`Plan::validate_for`], and for an augmentation that nothing would read.
+    pub fn validate_for(&self, images: &Images) -> Result<()> {
+        if self.statistics == Statistics::Fixed && self.plan.augmentation != Augmentation::identity() {
+            return Err(Error::Config(
+                "plan.augmentation has no effect on a head with statistics = \"fixed\", whose features are computed \
+                 once; leave it out or set statistics = \"updating\""
+                    .into(),
+            ));
+        }
+        self.plan.validate_for(images)
+    }
 }
 
 /// Trains the head of `model` on `split`; no weight of its backbone moves.

@@ -44,7 +44,7 @@ impl RunDir {
                     "holds this run already. Add --resume to go on with it, or choose another folder with --run";
                 return Err(Error::format(&path, message));
             }
-            Ok(_) => {}
+            Ok(_) => files::remove_partial([&path, &path.join(super::checkpoint::FOLDER)]),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 files::write_atomic(&file, format!("{}{settings}", header()).as_bytes())?;
             }
