@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Import(ConvertArgs),
     /// Weights of a run as safetensors with PyTorch's names
     Export(ConvertArgs),
+    /// Time the parts of a pretraining step
+    Bench(BenchArgs),
 }
 
 #[derive(Subcommand)]
@@ -182,6 +184,27 @@ pub(crate) struct PretrainArgs {
     pub(crate) method: MethodName,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// What is timed
+    #[arg(long, value_enum, default_value = "simsiam")]
+    pub(crate) method: MethodName,
+    /// Whose views and optimiser are timed
+    #[arg(long, value_enum, default_value = "article")]
+    pub(crate) recipe: PresetName,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Images a step
+    #[arg(long, default_value_t = 256)]
+    pub(crate) batch: usize,
+    /// Steps to time, after 8 to warm up
+    #[arg(long, default_value_t = 60)]
+    pub(crate) steps: usize,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

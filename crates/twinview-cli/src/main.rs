@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Embed(args) => commands::embed(&args),
         Command::Import(args) => commands::convert(&args),
         Command::Export(args) => commands::convert(&args),
+        Command::Bench(args) => commands::bench(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,12 +4,13 @@ pub(crate) mod data;
 pub(crate) mod train;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use twinview::backbone::ConvStackConfig;
 use twinview::dataset::{Dataset, Split};
 use twinview::embedding::{Matrix, Umap, extract, write_csv, write_npy};
 use twinview::evaluation::{ClassificationReport, ConfusionMatrix};
-use twinview::experiment::{Preset, Recipe, merged, reproduce as run_experiment};
+use twinview::experiment::{Preset, Recipe, benchmark, merged, reproduce as run_experiment};
 use twinview::method::{Classifier, ClassifierConfig};
 use twinview::report::figures;
 use twinview::tracking::Terminal;
@@ -17,15 +18,14 @@ use twinview::training::{Context, load_backbone, load_weights, open_weights, pre
 use twinview::weights::{Backbone, Kind, Model, Weights, identify};
 use twinview::{Error, Result};
 
-use crate::args::{ConvertArgs, DataArgs, EmbedArgs, EvaluateArgs, PresetName, ReproduceArgs, SplitName};
+use crate::args::{
+    BenchArgs, ConvertArgs, DataArgs, EmbedArgs, EvaluateArgs, MethodName, PresetName, ReproduceArgs, SplitName,
+};
 use crate::{output, settings, stop};
 
 /// Every arm of the article's comparison, and the report.
 pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
-    let (preset, name) = match args.preset {
-        PresetName::Article => (Preset::Article, "article"),
-        PresetName::Quick => (Preset::Quick, "quick"),
-    };
+    let (preset, name) = preset(args.preset);
     let mut changes: Vec<String> = Vec::new();
     changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
     changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
@@ -51,6 +51,45 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
         comparison.verdict(),
         report.display()
     ))
+}
+
+/// Times the parts of a pretraining step.
+pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    let recipe: Recipe = merged(preset(args.recipe).0.toml(), None, &[])?;
+    let MethodName::Simsiam = args.method;
+    let images = Arc::new(data::open(&args.data)?.train.images);
+    let times = benchmark(&recipe, &images, args.batch, args.steps, &settings::device())?;
+    if args.json {
+        return output::line(serde_json::json!(times));
+    }
+    output::line(format_args!(
+        "batch {} on {} threads, 2 views an image\n\
+         views     {:>8.2} ms (mean)\n\
+         forward   {:>8.2} ms\n\
+         backward  {:>8.2} ms\n\
+         update    {:>8.2} ms\n\
+         step      {:>8.2} ms (the three above)\n\
+         {:.0} images/s with views made before each step, {:.0} as training makes them\n\
+         {:.0} images/s of feature extraction",
+        times.batch,
+        times.threads,
+        times.augment_ms_mean,
+        times.forward_ms_median,
+        times.backward_ms_median,
+        times.update_ms_median,
+        times.step_ms_median,
+        times.images_per_second,
+        times.training_images_per_second,
+        times.extraction_images_per_second,
+    ))
+}
+
+/// A preset and its name.
+fn preset(name: PresetName) -> (Preset, &'static str) {
+    match name {
+        PresetName::Article => (Preset::Article, "article"),
+        PresetName::Quick => (Preset::Quick, "quick"),
+    }
 }
 
 /// Scores a classifier.

@@ -15,7 +15,7 @@ pub use plan::Plan;
 pub use pretrain::pretrain;
 pub use probe::{HeadPlan, Statistics, calibrate, train_head};
 pub use run_dir::RunDir;
-pub use supervised::{predict, train_classifier};
+pub use supervised::{predict, to_tensor, train_classifier};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

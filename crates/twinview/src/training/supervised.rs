@@ -39,8 +39,8 @@ pub fn train_classifier(
     Ok(model)
 }
 
-/// Views as a tensor: `[views * batch, channels, height, width]`.
-pub(super) fn to_tensor(pixels: Vec<f32>, images: &Images, device: &Device) -> Tensor<4> {
+/// `pixels` of images of the size of `images` as a tensor: `[count, channels, height, width]`.
+pub fn to_tensor(pixels: Vec<f32>, images: &Images, device: &Device) -> Tensor<4> {
     let count = pixels.len() / images.image_len();
     let shape = [count, images.channels(), images.height(), images.width()];
     Tensor::from_data(TensorData::new(pixels, shape), device)
