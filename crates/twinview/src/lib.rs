@@ -38,3 +38,8 @@ pub mod report;
 pub mod experiment;
 
 pub use error::{Error, Result};
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
