@@ -121,6 +121,17 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
 }
 
 #[test]
+fn two_processes_cannot_share_a_run() {
+    let lab = Lab::new();
+    let command = "pretrain --dataset shapes --batch-size 6000 --epochs 3 --run run";
+    let mut child = start(&lab, command);
+    assert!(wait_until(&mut child, || lab.exists("run/metrics.jsonl")));
+    lab.fails(&format!("{command} --resume"), &["run: another process is at work on this run", "--run"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_second_ctrl_c_ends_at_once() {
     let lab = Lab::new();
     // A step of 6,000 images lasts long enough for both signals.
@@ -173,9 +184,6 @@ fn what_a_killed_process_left_half_written_is_removed() {
     lab.write("run/.partial-x1", "half");
     lab.write("run/checkpoints/.partial-x2", "half");
     lab.write("run/notes.txt", "mine");
-    // The settings come first in a run, so a folder without them holds no run.
-    let outcome = lab.run(training);
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     lab.succeeds(training);
     assert!(lab.exists("run/notes.txt"));
 }
