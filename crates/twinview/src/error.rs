@@ -60,7 +60,9 @@ fn hint(source: &std::io::Error) -> &'static str {
         std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
             ". Check the permissions, or choose another folder"
         }
-        std::io::ErrorKind::NotADirectory => ". A part of this path is a file; choose another folder",
+        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
+            ". A part of this path is a file; choose another folder"
+        }
         std::io::ErrorKind::FileTooLarge => ". Raise the limit on file sizes or choose another folder with --run",
         _ => "",
     }

@@ -110,7 +110,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
         return Err(Error::format(&weights.path, message));
     }
     let split = choose(dataset.clone(), args.split);
-    let predicted = predict(&model, &split.images)?;
+    let predicted = predict(&model, &split.images).map_err(|error| Error::format(&weights.path, error.to_string()))?;
 
     let scores = ClassificationReport::new(&split.labels, &predicted)?;
     if args.json {

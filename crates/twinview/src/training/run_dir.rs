@@ -1,8 +1,9 @@
 //! The folder that holds all of a run.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -17,6 +18,8 @@ pub(super) const WEIGHTS: &str = "weights.safetensors";
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// Held on the settings as long as the run is open; the system lets go of it when the process ends.
+    _lock: Arc<File>,
 }
 
 impl RunDir {
@@ -25,8 +28,8 @@ impl RunDir {
     /// With `resume`, a run with the same settings may be there and is gone on with.
     ///
     /// # Errors
-    /// When another run is there, or one with the same settings and `resume` is false, or when the folder
-    /// cannot be written.
+    /// When another run is there, or one with the same settings and `resume` is false, or when another process
+    /// has it open, or when the folder cannot be written.
     pub fn open(path: impl AsRef<Path>, config: &impl Serialize, resume: bool) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let file = path.join(CONFIG);
@@ -44,13 +47,20 @@ impl RunDir {
                     "holds this run already. Add --resume to go on with it, or choose another folder with --run";
                 return Err(Error::format(&path, message));
             }
-            Ok(_) => files::remove_partial([&path, &path.join(super::checkpoint::FOLDER)]),
+            Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 files::write_atomic(&file, format!("{}{settings}", header()).as_bytes())?;
             }
             Err(error) => return Err(Error::io(&file, "read the settings", error)),
         }
-        Ok(Self { path })
+        let lock = File::open(&file).map_err(|error| Error::io(&file, "read the settings", error))?;
+        // Where the file system knows no locks, going on without one is better than not at all.
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            let message = "another process is at work on this run. Wait for it, or choose another folder with --run";
+            return Err(Error::format(&path, message));
+        }
+        files::remove_partial([&path, &path.join(super::checkpoint::FOLDER)]);
+        Ok(Self { path, _lock: Arc::new(lock) })
     }
 
     /// The folder.
@@ -121,7 +131,10 @@ mod tests {
         RunDir::open(&path, &plan, false).unwrap();
         let message = RunDir::open(&path, &plan, false).unwrap_err().to_string();
         assert!(message.contains("Add --resume"), "{message}");
-        RunDir::open(&path, &plan, true).unwrap();
+        let run = RunDir::open(&path, &plan, true).unwrap();
+        let message = RunDir::open(&path, &plan, true).unwrap_err().to_string();
+        assert!(message.contains("another process is at work"), "{message}");
+        drop(run);
         let message = RunDir::open(&path, &Plan::new(3, 8, 0.1), true).unwrap_err().to_string();
         assert!(message.contains("epochs = 2 there, epochs = 3 here"), "{message}");
     }
