@@ -53,9 +53,10 @@ pub(crate) enum DataCommand {
 /// Which dataset, and where it is.
 #[derive(Args, Clone)]
 pub(crate) struct DataArgs {
-    /// Dataset: fashion-mnist, mnist, kmnist, or shapes, which is drawn by the program
-    #[arg(long, default_value = "fashion-mnist")]
-    pub(crate) dataset: String,
+    /// fashion-mnist, mnist, kmnist, or shapes, which the program draws itself [default: what the weights were
+    /// trained on, or fashion-mnist]
+    #[arg(long)]
+    pub(crate) dataset: Option<String>,
     /// Folder with the dataset's files; otherwise TWINVIEW_DATA, the system, the cache and the net are tried
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -93,7 +94,7 @@ pub(crate) struct RecipeArgs {
     /// TOML file with settings that differ from the defaults
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
-    /// One setting; may be given several times
+    /// One setting, such as optimizer.momentum=0.8; repeat for more
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) changes: Vec<String>,
 }
@@ -130,13 +131,13 @@ pub(crate) struct RunArgs {
     /// Run directory
     #[arg(long, value_name = "DIR")]
     pub(crate) run: PathBuf,
-    /// Go on with the run that is there
+    /// Go on with the run in --run; its settings must be the same
     #[arg(long)]
     pub(crate) resume: bool,
     /// Passes over the images
     #[arg(long)]
     pub(crate) epochs: Option<u64>,
-    /// Images a step
+    /// Images in one training step
     #[arg(long)]
     pub(crate) batch_size: Option<usize>,
     /// Step size
@@ -228,7 +229,7 @@ pub(crate) struct EvaluateArgs {
     /// The split to evaluate on
     #[arg(long, value_enum, default_value = "test")]
     pub(crate) split: SplitName,
-    /// Print class names for numbers
+    /// Print class names instead of numbers
     #[arg(long)]
     pub(crate) class_names: bool,
     /// Print one object as of scikit-learn's classification_report(output_dict=True)

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use twinview::Result;
 use twinview::dataset::{self, Dataset, Progress, Request};
 use twinview::report::figures;
+use twinview::weights::Weights;
 
 use crate::args::{DataArgs, ShowArgs, SplitName};
 use crate::output;
@@ -12,7 +13,7 @@ use crate::output;
 /// Says where a dataset lies, downloading it if need be.
 pub(crate) fn fetch(args: &DataArgs) -> Result<()> {
     let found = dataset::fetch(&request(args), &mut Printer::default().listener())?;
-    output::note(format_args!("{} found in {}", args.dataset, found.source));
+    output::note(format_args!("{} found in {}", name(args), found.source));
     output::line(found.folder.display())
 }
 
@@ -50,8 +51,25 @@ pub(crate) fn open(args: &DataArgs) -> Result<Dataset> {
     dataset::open(&request(args), &mut Printer::default().listener())
 }
 
+/// Loads the dataset that is asked for, or else the one that `weights` were trained on.
+pub(crate) fn open_for(args: &DataArgs, weights: &Weights) -> Result<Dataset> {
+    let trained_on = weights.metadata.get("dataset");
+    if let (Some(asked), Some(trained_on)) = (&args.dataset, trained_on)
+        && asked != trained_on
+    {
+        let path = weights.path.display();
+        output::note(format_args!("{path} was trained on {trained_on}; using it on {asked}, as asked"));
+    }
+    let dataset = args.dataset.as_ref().or(trained_on).cloned();
+    open(&DataArgs { dataset, data: args.data.clone() })
+}
+
 fn request(args: &DataArgs) -> Request {
-    Request { data: args.data.clone(), ..Request::new(&args.dataset) }
+    Request { data: args.data.clone(), ..Request::new(name(args)) }
+}
+
+fn name(args: &DataArgs) -> &str {
+    args.dataset.as_deref().unwrap_or("fashion-mnist")
 }
 
 /// Prints how a download goes.

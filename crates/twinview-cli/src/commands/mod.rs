@@ -33,14 +33,15 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
     let recipe: Recipe = merged(preset.toml(), args.recipe.recipe.as_deref(), &changes)?;
     recipe.validate()?;
     let root = args.run.unwrap_or_else(|| format!("runs/reproduce-{name}").into());
-    let dataset = data::open(&DataArgs { dataset: recipe.dataset.clone(), data: args.data })?;
+    let dataset = data::open(&DataArgs { dataset: Some(recipe.dataset.clone()), data: args.data })?;
 
     let interrupt = stop::on_request()?;
     let mut reporter = Terminal::new();
     let device = settings::device();
     let mut context = Context { device, interrupt: &interrupt, reporter: &mut reporter };
-    let comparison = run_experiment(&recipe, &dataset, &root, &settings::command_line(), &mut context)
-        .map_err(|error| stop::with_advice(error, "run the same command again"))?;
+    let comparison =
+        run_experiment(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, &mut context)
+            .map_err(|error| stop::with_advice(error, "run the same command again"))?;
     if args.json {
         return output::line(format_args!("{:#}", comparison.to_json(&recipe)));
     }
@@ -102,7 +103,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
     };
     let config = ClassifierConfig { backbone: backbone_config(&kind), features, hidden, classes };
     let (model, report) = load_weights(config.init(&settings::device()), &weights)?;
-    let dataset = data::open(&args.data)?;
+    let dataset = data::open_for(&args.data, &weights)?;
     if classes != dataset.class_names.len() {
         let (name, count) = (&dataset.name, dataset.class_names.len());
         let message =
@@ -134,7 +135,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
 pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
     let weights = open_weights(&args.weights)?;
     let (model, _) = encoder(&weights)?;
-    let dataset = data::open(&args.data)?;
+    let dataset = data::open_for(&args.data, &weights)?;
     let (name, class_names) = (dataset.name.clone(), dataset.class_names.clone());
     let mut split = choose(dataset, args.split);
     if let Some(k) = args.first_k {
@@ -151,9 +152,12 @@ pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
         ..Umap::default()
     };
     let map = umap.fit_transform(features)?;
-    write_npy(args.out.join("features.npy"), features)?;
+    let (table, coordinates) = (args.out.join("features.npy"), args.out.join("umap.csv"));
+    write_npy(&table, features)?;
+    output::line(table.display())?;
     let classes: Vec<&str> = split.labels.iter().map(|&label| class_names[usize::from(label)].as_str()).collect();
-    write_csv(args.out.join("umap.csv"), &[("class", &classes)], Matrix::new(&map, args.components)?)?;
+    write_csv(&coordinates, &[("class", &classes)], Matrix::new(&map, args.components)?)?;
+    output::line(coordinates.display())?;
     if args.components > 1 {
         let title = format!("UMAP of {} images of {name}", split.len());
         let figure = figures::scatter(&title, "UMAP", &map, args.components, &split.labels, &class_names)?;
@@ -172,7 +176,8 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<()> {
     }
     output::note(format_args!("{kind}, from {} ({})", weights.path.display(), weights.format));
     weights.renamed.iter().for_each(|rename| output::note(format_args!("  {rename}")));
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    let mut metadata = weights.metadata.clone();
+    metadata.insert("format".to_owned(), "pt".to_owned());
     twinview::weights::save(&args.out, &state, &metadata)?;
     output::line(args.out.display())
 }

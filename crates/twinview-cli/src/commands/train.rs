@@ -7,7 +7,7 @@ use twinview::augment::Augmentation;
 use twinview::backbone::initialise;
 use twinview::dataset::{Dataset, Split, first_k, stratified};
 use twinview::experiment::merged;
-use twinview::method::{ClassifierConfig, Method, SimSiam, SimSiamConfig};
+use twinview::method::{ClassifierConfig, SimSiam, SimSiamConfig};
 use twinview::tracking::{Quiet, Reporter, Terminal};
 use twinview::training::{self, Context, HeadPlan, Plan, RunDir, Statistics, open_weights};
 use twinview::{Error, Result};
@@ -47,7 +47,7 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
         weights: None,
         plan: &plan,
     };
-    let run = RunDir::open(&args.run.run, &config, args.run.resume)?;
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     with_context(&args.run, &run, |context| {
         let model = initialise(
             ClassifierConfig::for_images(&split.images, dataset.class_names.len()).init(&context.device),
@@ -72,11 +72,11 @@ pub(crate) fn pretrain(args: PretrainArgs) -> Result<()> {
         weights: None,
         plan: &plan,
     };
-    let run = RunDir::open(&args.run.run, &config, args.run.resume)?;
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     let images = Arc::new(dataset.train.images.clone());
     with_context(&args.run, &run, |context| {
         let model: SimSiam = initialise(SimSiamConfig::for_images(&images).init(&context.device), plan.seed);
-        training::pretrain(model, SimSiam::NAME, &images, &plan, &run, context).map(drop)
+        training::pretrain(model, "SimSiam pretraining", &images, &plan, &run, context).map(drop)
     })
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn probe(args: ProbeArgs) -> Result<()> {
         weights: Some(weights.as_ref().map_or("random".into(), |weights| weights.path.display().to_string())),
         plan: &plan,
     };
-    let run = RunDir::open(&args.run.run, &config, args.run.resume)?;
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     with_context(&args.run, &run, |context| {
         if weights.is_none() && plan.statistics == Statistics::Fixed {
             training::calibrate(&model.backbone, &dataset.train.images, plan.plan.seed)?;

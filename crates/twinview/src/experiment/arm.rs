@@ -14,7 +14,7 @@ use crate::evaluation::ClassificationReport;
 use crate::files;
 use crate::method::{Classifier, ClassifierConfig, SimSiam, SimSiamConfig};
 use crate::training::{
-    Context, HeadPlan, Plan, RunDir, Statistics, calibrate, load_backbone, load_weights, open_weights, predict,
+    Context, HeadPlan, Origin, Plan, RunDir, Statistics, calibrate, load_backbone, load_weights, open_weights, predict,
     pretrain, train_classifier, train_head,
 };
 use crate::weights::Weights;
@@ -125,14 +125,15 @@ pub(super) struct Experiment<'a> {
     pub(super) root: &'a Path,
     pub(super) recipe: &'a Recipe,
     pub(super) dataset: &'a Dataset,
+    pub(super) origin: &'a Origin,
     pub(super) few: Split,
     pub(super) images: Arc<Images>,
 }
 
 impl<'a> Experiment<'a> {
-    pub(super) fn new(root: &'a Path, recipe: &'a Recipe, dataset: &'a Dataset) -> Result<Self> {
+    pub(super) fn new(root: &'a Path, recipe: &'a Recipe, dataset: &'a Dataset, origin: &'a Origin) -> Result<Self> {
         let few = dataset.train.select(&first_k(&dataset.train, recipe.labels)?);
-        Ok(Self { root, recipe, dataset, few, images: Arc::new(dataset.train.images.clone()) })
+        Ok(Self { root, recipe, dataset, origin, few, images: Arc::new(dataset.train.images.clone()) })
     }
 
     /// The sizes of a classifier for this dataset.
@@ -144,7 +145,7 @@ impl<'a> Experiment<'a> {
     pub(super) fn encoder(&self, index: u64, context: &mut Context<'_>) -> Result<Weights> {
         let plan = self.recipe.pretraining.clone();
         let plan = Plan { seed: plan.seed + index, ..plan };
-        let run = RunDir::open(self.root.join("pretraining").join(format!("seed-{index}")), &plan, true)?;
+        let run = RunDir::open(self.root.join("pretraining").join(format!("seed-{index}")), &plan, true, self.origin)?;
         if !run.is_finished() {
             let model: SimSiam = initialise(SimSiamConfig::for_images(&self.images).init(&context.device), plan.seed);
             pretrain(model, &format!("SimSiam pretraining, seed {index}"), &self.images, &plan, &run, context)?;
@@ -177,11 +178,13 @@ impl<'a> Experiment<'a> {
         let model = initialise(self.classifier().init(&context.device), plan.seed);
         let (run, split) = match arm {
             Arm::RandomFrozen | Arm::SimSiamFrozen => {
-                (RunDir::open(arm.folder(self.root, index), &frozen, true)?, &self.few)
+                (RunDir::open(arm.folder(self.root, index), &frozen, true, self.origin)?, &self.few)
             }
-            Arm::Supervised => (RunDir::open(arm.folder(self.root, index), &plan, true)?, &self.dataset.train),
+            Arm::Supervised => {
+                (RunDir::open(arm.folder(self.root, index), &plan, true, self.origin)?, &self.dataset.train)
+            }
             Arm::Scratch | Arm::ScratchEqualUpdates => {
-                (RunDir::open(arm.folder(self.root, index), &plan, true)?, &self.few)
+                (RunDir::open(arm.folder(self.root, index), &plan, true, self.origin)?, &self.few)
             }
         };
         let label = format!("{}, seed {index}", arm.title());

@@ -13,7 +13,7 @@ use crate::embedding::{Matrix, Umap, extract};
 use crate::evaluation::{ConfusionMatrix, Summary};
 use crate::report::figures;
 use crate::report::{ArmResult, Comparison, Role};
-use crate::training::{Context, RunDir, predict};
+use crate::training::{Context, Origin, RunDir, predict};
 use crate::{Error, Result, files};
 
 /// Images of the test split in the map.
@@ -23,19 +23,21 @@ const MAPPED: usize = 10_000;
 /// and `figures/` there.
 ///
 /// What an earlier, interrupted call has done is not done again, and the numbers are those of a call without
-/// interruption. `command` is quoted in the report.
+/// interruption. `command` and `version` are quoted in the report.
 pub fn reproduce(
     recipe: &Recipe,
     dataset: &Dataset,
     root: &Path,
     command: &str,
+    version: &str,
     context: &mut Context<'_>,
 ) -> Result<Comparison> {
     recipe.validate_for(dataset)?;
-    let run = RunDir::open(root, recipe, true)?;
+    let origin = Origin { version: version.to_owned(), dataset: dataset.name.clone() };
+    let run = RunDir::open(root, recipe, true, &origin)?;
     let held_out = held_out(recipe, dataset)?;
     let dataset = held_out.as_ref().unwrap_or(dataset);
-    let experiment = Experiment::new(run.path(), recipe, dataset)?;
+    let experiment = Experiment::new(run.path(), recipe, dataset, &origin)?;
     let mut arms = Vec::new();
     for arm in Arm::ALL {
         let scores =
@@ -55,6 +57,7 @@ pub fn reproduce(
     let comparison = Comparison {
         recipe: recipe.name.clone(),
         command: command.to_owned(),
+        version: version.to_owned(),
         dataset: dataset.name.clone(),
         test_images: dataset.test.len(),
         validation: recipe.holdout > 0,
@@ -108,11 +111,15 @@ fn draw(
         Some(figures::Arm { name: arm.title.clone(), result: Summary::of(&arm.macro_f1)?, published: arm.published })
     });
     let bars = figures::bar_with_error(
-        "Test macro F1, with the article's figures beside",
+        &format!("Macro F1 on {} images", comparison.judges()),
         "macro F1",
         &bars.collect::<Vec<_>>(),
     )?;
-    save(bars, "macro-f1.png", "Test macro F1 of each arm, mean and standard deviation over the seeds")?;
+    save(
+        bars,
+        "macro-f1.png",
+        "Macro F1 of each arm: mean and standard deviation over the seeds, with the article's figures beside",
+    )?;
 
     let model = experiment.trained(Arm::SimSiamFrozen, 0, &context.device)?;
     let predicted = predict(&model, &test.images)?;
@@ -120,13 +127,13 @@ fn draw(
     let caption = "What the head on the frozen SimSiam encoder takes each class for";
     save(figures::confusion_matrix(&confusion, names), "confusion-simsiam.png", caption)?;
     let grid = figures::prediction_grid(test, &predicted, names, 4, 4)?;
-    save(grid, "predictions-simsiam.png", "The first test images, what they are taken for, and what they are")?;
+    save(grid, "predictions-simsiam.png", "Images, what they are taken for, and what they are")?;
 
     let shown: Vec<usize> = (0..test.len().min(MAPPED)).collect();
     let shown = test.select(&shown);
     for (arm, file, caption) in [
-        (Arm::SimSiamFrozen, "umap-simsiam.png", "UMAP of the SimSiam encoder's features of the test images"),
-        (Arm::RandomFrozen, "umap-random.png", "UMAP of the random encoder's features of the test images"),
+        (Arm::SimSiamFrozen, "umap-simsiam.png", "UMAP of the SimSiam encoder's features"),
+        (Arm::RandomFrozen, "umap-random.png", "UMAP of the random encoder's features"),
     ] {
         let model = experiment.trained(arm, 0, &context.device)?;
         let features = extract(&model.backbone, &shown.images)?;
@@ -174,7 +181,7 @@ fn markdown(recipe: &Recipe, comparison: &Comparison, figures: &[(&str, &str)]) 
     let seeds = recipe.seeds;
     format!(
         "# What {} unlabelled images add on {}\n\n{}\n\n## Results\n\n{}\n\nMacro F1 and accuracy on the {} \
-         images, mean ± standard deviation over {seeds} seed{}. They were read once, after each training. \
+         images{}. They were read once, after each training. \
          \"Article\" is the macro F1 that the article gives.\n\nMade by `{}` with twinview {}.\n\n## Figures\n\n{}\n\n\
          ## Settings\n\n```toml\n{settings}```\n",
         experiment_size(comparison),
@@ -182,9 +189,9 @@ fn markdown(recipe: &Recipe, comparison: &Comparison, figures: &[(&str, &str)]) 
         comparison.verdict(),
         comparison.markdown_table(),
         comparison.judges(),
-        if seeds == 1 { "" } else { "s" },
+        if seeds == 1 { ", one seed".to_owned() } else { format!(", mean ± standard deviation over {seeds} seeds") },
         comparison.command,
-        env!("CARGO_PKG_VERSION"),
+        comparison.version,
         pictures.join("\n\n"),
     )
 }

@@ -18,9 +18,6 @@ use crate::backbone::{ConvStack, TorchNames};
 /// The training loop knows only this. What a method has besides the backbone (heads, queues, a momentum
 /// copy) is its own business.
 pub trait Method: TorchNames {
-    /// The name it is asked for by: `simsiam`.
-    const NAME: &'static str;
-
     /// The loss of one batch of views, `[2 * batch, channels, height, width]` in 0..1: all first views, then
     /// all second views in the same order.
     fn step(&self, views: Tensor<4>) -> Step;

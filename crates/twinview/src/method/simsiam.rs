@@ -95,8 +95,6 @@ impl TorchNames for SimSiam {
 }
 
 impl Method for SimSiam {
-    const NAME: &'static str = "simsiam";
-
     fn step(&self, views: Tensor<4>) -> Step {
         let features = self.backbone.forward(views, 2, Mode::Train);
         let predictions = self.prediction_mlp.forward(features.clone(), 2, Mode::Train);

@@ -12,6 +12,8 @@ pub struct Comparison {
     pub recipe: String,
     /// The command that made it.
     pub command: String,
+    /// The program's version.
+    pub version: String,
     /// The dataset.
     pub dataset: String,
     /// Images that the scores are on.
@@ -114,10 +116,11 @@ impl Comparison {
         }
         if let Some(gain) = self.gain(Role::Random) {
             let sure = half_interval(&gain).is_some_and(|half| gain.mean > half);
-            text.push_str(if sure {
-                " What the unlabelled images add is the gain over the random encoder, and it is real here."
-            } else {
-                " What the unlabelled images add is the gain over the random encoder, and these runs do not show one."
+            text.push_str(" What the unlabelled images add is the gain over the random encoder, and ");
+            text.push_str(match (sure, self.encoders) {
+                (false, _) => "these runs do not show one.",
+                (true, 1) => "for this one pretraining it is real.",
+                (true, _) => "it is real here.",
             });
         }
         if let Some(ceiling) = self.arm(Role::Ceiling).and_then(|arm| Some((arm, Summary::of(&arm.macro_f1)?))) {
@@ -184,7 +187,6 @@ impl Comparison {
             object.insert("summary".to_owned(), Value::Object(summaries));
             object.insert("verdict".to_owned(), Value::from(self.verdict()));
             object.insert("settings".to_owned(), json!(settings));
-            object.insert("version".to_owned(), Value::from(env!("CARGO_PKG_VERSION")));
         }
         report
     }
@@ -207,14 +209,14 @@ mod tests {
             reports: Vec::new(),
         };
         let arms = vec![arm(Role::Random, "Random", random), arm(Role::Pretrained, "SimSiam", pretrained)];
-        let [recipe, command, dataset] = ["quick", "twinview", "shapes"].map(str::to_owned);
-        Comparison { recipe, command, dataset, test_images: 10, validation: false, encoders: 1, arms }
+        let [recipe, command, version, dataset] = ["quick", "twinview", "0", "shapes"].map(str::to_owned);
+        Comparison { recipe, command, version, dataset, test_images: 10, validation: false, encoders: 1, arms }
     }
 
     #[test]
     fn a_gain_is_only_called_real_where_it_is_outside_the_noise() {
         let clear = comparison(&[0.85, 0.86, 0.84], &[0.75, 0.76, 0.74]).verdict();
-        assert!(clear.contains("it is real here"), "{clear}");
+        assert!(clear.contains("for this one pretraining it is real"), "{clear}");
         let noise = comparison(&[0.80, 0.70, 0.90], &[0.79, 0.78, 0.80]).verdict();
         assert!(noise.contains("within the noise") && noise.contains("do not show one"), "{noise}");
         let single = comparison(&[0.85], &[0.75]).verdict();

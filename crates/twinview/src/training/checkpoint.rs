@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Plan;
-use super::run_dir::{RunDir, metadata};
+use super::run_dir::RunDir;
 use crate::state::StateDict;
 use crate::{Error, Result, weights};
 
@@ -62,7 +62,7 @@ impl Checkpoint {
     /// Writes the checkpoint into `run` and removes the ones before it.
     pub fn save(self, run: &RunDir, plan: &Plan) -> Result<()> {
         let Position { step, loss_sum } = self.position;
-        let mut entries = metadata();
+        let mut entries = run.metadata();
         entries.insert("plan".to_owned(), fingerprint(plan));
         entries.insert("step".to_owned(), step.to_string());
         // Debug prints the shortest text that reads back as the same number.
@@ -79,11 +79,10 @@ impl Checkpoint {
     }
 }
 
-/// What must be equal for a training to go on: all of the plan but how often it is saved.
+/// What must be equal for a training to go on.
 fn fingerprint(plan: &Plan) -> String {
-    let plan = Plan { checkpoint_every: 1, ..plan.clone() };
     // A plan is plain numbers and names, which JSON can always hold.
-    serde_json::to_string(&plan).unwrap_or_default()
+    serde_json::to_string(plan).unwrap_or_default()
 }
 
 /// The checkpoints in the run directory `run`, oldest first.

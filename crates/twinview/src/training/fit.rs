@@ -20,19 +20,30 @@ pub(super) struct Outcome {
     pub(super) watched: Option<Tensor<2>>,
 }
 
-/// Trains `model` on `count` images by `plan`, going on from the last checkpoint in `run`.
+/// A training to be done.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    /// What it is called in progress.
+    pub(super) label: &'a str,
+    /// Images of an epoch.
+    pub(super) count: usize,
+    /// The settings.
+    pub(super) plan: &'a Plan,
+    /// Where checkpoints and metrics go.
+    pub(super) run: &'a RunDir,
+}
+
+/// Trains `model`, going on from the last checkpoint there is.
 ///
 /// `open` turns the batches that are left into whatever `step` takes, with the number of images in it.
 pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
     mut model: M,
-    label: &str,
-    count: usize,
-    plan: &Plan,
-    run: &RunDir,
+    job: Job<'_>,
     context: &mut Context<'_>,
     open: impl FnOnce(Box<dyn Iterator<Item = Batch> + Send>) -> Result<I>,
     step: impl Fn(&M, B) -> Outcome,
 ) -> Result<M> {
+    let Job { label, count, plan, run } = job;
     plan.validate(count)?;
     let per_epoch = plan.steps_per_epoch(count);
     let steps = plan.epochs * per_epoch;
@@ -49,6 +60,9 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
         Checkpoint { position, model: state_dict(model), optimizer: optimizer.state() }.save(run, plan)
     };
 
+    if let Some(notice) = run.notice().filter(|_| position.step > 0) {
+        context.reporter.message(&notice);
+    }
     context.reporter.start(label, steps, position.step);
     let mut epoch_begun = (Instant::now(), 0);
     for batch in open(Box::new(plan.schedule(count, position.step)))? {

@@ -14,7 +14,7 @@ pub use loading::{load_backbone, load_weights, open_weights};
 pub use plan::Plan;
 pub use pretrain::pretrain;
 pub use probe::{HeadPlan, Statistics, calibrate, train_head};
-pub use run_dir::RunDir;
+pub use run_dir::{Origin, RunDir};
 pub use supervised::{predict, to_tensor, train_classifier};
 
 use std::sync::atomic::{AtomicBool, Ordering};

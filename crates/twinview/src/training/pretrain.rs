@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fit::{Outcome, fit};
+use super::fit::{Job, Outcome, fit};
 use super::supervised::to_tensor;
 use super::{Context, Plan, RunDir};
 use crate::Result;
@@ -26,7 +26,7 @@ pub fn pretrain<M: Method>(
         let views = Prefetch::new(Arc::clone(images), schedule, maker)?;
         Ok(views.map(|views| views.map(|views| (views.batch.indices.len(), views))))
     };
-    let model = fit(model, label, images.len(), plan, run, context, open, |model: &M, views| {
+    let model = fit(model, Job { label, count: images.len(), plan, run }, context, open, |model: &M, views| {
         let Step { loss, output } = model.step(to_tensor(views.pixels, images, &device));
         Outcome { loss, watched: Some(output) }
     })?;

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Outcome, fit};
+use super::fit::{Job, Outcome, fit};
 use super::supervised::{labels_of, to_tensor};
 use super::{Context, Plan, RunDir};
 use crate::augment::{Augmentation, Batch, Prefetch, ViewMaker, shuffled_epoch};
@@ -89,13 +89,14 @@ pub fn train_head(
     let device = context.device.clone();
     let backbone = backbone.freeze();
     let plan = &head_plan.plan;
+    let job = Job { label, count: split.len(), plan, run };
     let fc = match head_plan.statistics {
         Statistics::Fixed => {
             let features = extract(&backbone, &split.images)?;
             let (count, width) = (features.rows(), features.dimensions());
             let features = Tensor::<2>::from_data(TensorData::new(features.into_values(), [count, width]), &device);
             let open = |schedule| Ok(Iterator::map(schedule, |batch: Batch| Ok((batch.indices.len(), batch))));
-            fit(fc, label, split.len(), plan, run, context, open, |fc: &Head, batch: Batch| {
+            fit(fc, job, context, open, |fc: &Head, batch: Batch| {
                 let rows: Vec<i32> = batch.indices.iter().map(|&index| index as i32).collect();
                 let rows = Tensor::from_ints(rows.as_slice(), &device);
                 let logits = fc.forward(features.clone().select(0, rows));
@@ -114,7 +115,7 @@ pub fn train_head(
             };
             // The whole classifier goes through the loop, so that its statistics are in the checkpoints.
             let whole = Classifier { backbone, fc };
-            let whole = fit(whole, label, split.len(), plan, run, context, open, |model: &Classifier, views| {
+            let whole = fit(whole, job, context, open, |model: &Classifier, views| {
                 let labels = labels_of(&split.labels, &views.batch.indices, &device);
                 let features =
                     model.backbone.forward(to_tensor(views.pixels, &images, &device), 1, Mode::Train).detach();

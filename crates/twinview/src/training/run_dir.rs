@@ -13,11 +13,23 @@ use crate::{Error, Result, files, weights};
 const CONFIG: &str = "config.toml";
 pub(super) const WEIGHTS: &str = "weights.safetensors";
 
+/// What a run notes of where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The program: `0.1.0`, with the commit where that is known.
+    pub version: String,
+    /// The dataset that is trained on.
+    pub dataset: String,
+}
+
 /// A run directory: `config.toml`, `metrics.jsonl`, `checkpoints/`, and when the training is over
 /// `weights.safetensors`.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+    origin: Origin,
+    /// The program that began the run, where it is another than the one at work.
+    begun_by: Option<String>,
     /// Held on the settings as long as the run is open; the system lets go of it when the process ends.
     _lock: Arc<File>,
 }
@@ -30,11 +42,13 @@ impl RunDir {
     /// # Errors
     /// When another run is there, or one with the same settings and `resume` is false, or when another process
     /// has it open, or when the folder cannot be written.
-    pub fn open(path: impl AsRef<Path>, config: &impl Serialize, resume: bool) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>, config: &impl Serialize, resume: bool, origin: &Origin) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let file = path.join(CONFIG);
         let unserialisable = |error| Error::Config(format!("the settings cannot be written as TOML: {error}"));
         let settings = toml::to_string(config).map_err(unserialisable)?;
+        let header = format!("# twinview {}\n", origin.version);
+        let mut begun_by = None;
         match fs::read_to_string(&file) {
             Ok(found) if without_header(&found) != settings => {
                 let difference = first_difference(without_header(&found), &settings);
@@ -47,9 +61,12 @@ impl RunDir {
                     "holds this run already. Add --resume to go on with it, or choose another folder with --run";
                 return Err(Error::format(&path, message));
             }
-            Ok(_) => {}
+            Ok(found) => {
+                let first = found.lines().next().unwrap_or_default();
+                begun_by = (first != header.trim_end()).then(|| first.trim_start_matches("# ").to_owned());
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                files::write_atomic(&file, format!("{}{settings}", header()).as_bytes())?;
+                files::write_atomic(&file, format!("{header}{settings}").as_bytes())?;
             }
             Err(error) => return Err(Error::io(&file, "read the settings", error)),
         }
@@ -60,7 +77,7 @@ impl RunDir {
             return Err(Error::format(&path, message));
         }
         files::remove_partial([&path, &path.join(super::checkpoint::FOLDER)]);
-        Ok(Self { path, _lock: Arc::new(lock) })
+        Ok(Self { path, origin: origin.clone(), begun_by, _lock: Arc::new(lock) })
     }
 
     /// The folder.
@@ -80,7 +97,22 @@ impl RunDir {
 
     /// Writes the weights that the training ends with.
     pub fn finish(&self, state: &StateDict) -> Result<()> {
-        weights::save(self.join(WEIGHTS), state, &metadata())
+        weights::save(self.join(WEIGHTS), state, &self.metadata())
+    }
+
+    /// A warning where another version of the program began the run: its kernels may round otherwise.
+    pub(super) fn notice(&self) -> Option<String> {
+        let begun_by = self.begun_by.as_ref()?;
+        let version = &self.origin.version;
+        Some(format!("this run was begun by {begun_by}; going on with twinview {version} may change its last digits"))
+    }
+
+    /// What a weights file says of its maker.
+    pub(super) fn metadata(&self) -> BTreeMap<String, String> {
+        let Origin { version, dataset } = &self.origin;
+        // `format` is what Hugging Face's loaders look for.
+        let entries = [("format", "pt"), ("twinview", version.as_str()), ("dataset", dataset.as_str())];
+        entries.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
     }
 
     /// The weights that the training ended with.
@@ -89,18 +121,7 @@ impl RunDir {
     }
 }
 
-/// What a weights file says of its maker.
-pub(super) fn metadata() -> BTreeMap<String, String> {
-    // `format` is what Hugging Face's loaders look for.
-    let entries = [("format", "pt"), ("twinview", env!("CARGO_PKG_VERSION"))];
-    entries.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
-}
-
-/// Comments that say which program wrote the settings; they may differ between two equal runs.
-fn header() -> String {
-    format!("# twinview {}\n", env!("CARGO_PKG_VERSION"))
-}
-
+/// The settings without the comments before them, which say what wrote them and may differ between equal runs.
 fn without_header(text: &str) -> &str {
     let mut rest = text;
     while let Some(tail) = rest.strip_prefix('#') {
@@ -123,19 +144,35 @@ mod tests {
     use super::*;
     use crate::training::Plan;
 
+    fn origin() -> Origin {
+        Origin { version: "1".into(), dataset: "shapes".into() }
+    }
+
     #[test]
     fn a_run_is_gone_on_with_only_when_asked_and_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
         let plan = Plan::new(2, 8, 0.1);
-        RunDir::open(&path, &plan, false).unwrap();
-        let message = RunDir::open(&path, &plan, false).unwrap_err().to_string();
+        RunDir::open(&path, &plan, false, &origin()).unwrap();
+        let message = RunDir::open(&path, &plan, false, &origin()).unwrap_err().to_string();
         assert!(message.contains("Add --resume"), "{message}");
-        let run = RunDir::open(&path, &plan, true).unwrap();
-        let message = RunDir::open(&path, &plan, true).unwrap_err().to_string();
+        let run = RunDir::open(&path, &plan, true, &origin()).unwrap();
+        let message = RunDir::open(&path, &plan, true, &origin()).unwrap_err().to_string();
         assert!(message.contains("another process is at work"), "{message}");
         drop(run);
-        let message = RunDir::open(&path, &Plan::new(3, 8, 0.1), true).unwrap_err().to_string();
+        let message = RunDir::open(&path, &Plan::new(3, 8, 0.1), true, &origin()).unwrap_err().to_string();
         assert!(message.contains("epochs = 2 there, epochs = 3 here"), "{message}");
+    }
+
+    #[test]
+    fn a_run_of_another_version_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let plan = Plan::new(2, 8, 0.1);
+        assert_eq!(RunDir::open(&path, &plan, false, &origin()).unwrap().notice(), None);
+        assert_eq!(RunDir::open(&path, &plan, true, &origin()).unwrap().notice(), None);
+        let newer = Origin { version: "2".into(), ..origin() };
+        let notice = RunDir::open(&path, &plan, true, &newer).unwrap().notice().unwrap();
+        assert!(notice.contains("begun by twinview 1; going on with twinview 2"), "{notice}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::fit::{Outcome, fit};
+use super::fit::{Job, Outcome, fit};
 use super::{Context, Plan, RunDir};
 use crate::augment::{Prefetch, ViewMaker};
 use crate::backbone::{Mode, state_dict};
@@ -30,11 +30,12 @@ pub fn train_classifier(
         let views = Prefetch::new(Arc::clone(&images), schedule, maker)?;
         Ok(views.map(|views| views.map(|views| (views.batch.indices.len(), views))))
     };
-    let model = fit(model, label, split.len(), plan, run, context, open, |model: &Classifier, views| {
-        let labels = labels_of(&split.labels, &views.batch.indices, &device);
-        let pixels = to_tensor(views.pixels, &images, &device);
-        Outcome { loss: cross_entropy(model.forward(pixels, Mode::Train), labels), watched: None }
-    })?;
+    let model =
+        fit(model, Job { label, count: split.len(), plan, run }, context, open, |model: &Classifier, views| {
+            let labels = labels_of(&split.labels, &views.batch.indices, &device);
+            let pixels = to_tensor(views.pixels, &images, &device);
+            Outcome { loss: cross_entropy(model.forward(pixels, Mode::Train), labels), watched: None }
+        })?;
     run.finish(&state_dict(&model))?;
     Ok(model)
 }

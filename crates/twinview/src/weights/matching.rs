@@ -79,7 +79,7 @@ impl fmt::Display for LoadReport {
         for (what, names) in [
             ("missing in the file", &self.missing),
             ("unused from the file", &self.unused),
-            ("not to be loaded", &self.kept),
+            ("left as they are", &self.kept),
         ] {
             if !names.is_empty() {
                 write!(f, "\n  {what}: {}", grouped(names.iter().map(String::as_str)))?;

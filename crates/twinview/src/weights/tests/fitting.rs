@@ -49,7 +49,7 @@ fn a_pretrained_backbone_reaches_a_classifier() {
         lines[1..],
         [
             "  unused from the file: prediction_mlp.* (9)",
-            "  not to be loaded: fc.0.bias, fc.0.weight, fc.2.bias, fc.2.weight"
+            "  left as they are: fc.0.bias, fc.0.weight, fc.2.bias, fc.2.weight"
         ]
     );
 }
