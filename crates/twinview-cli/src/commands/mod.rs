@@ -154,10 +154,10 @@ pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
     let map = umap.fit_transform(features)?;
     let (table, coordinates) = (args.out.join("features.npy"), args.out.join("umap.csv"));
     write_npy(&table, features)?;
-    output::line(table.display())?;
+    output::note(table.display());
     let classes: Vec<&str> = split.labels.iter().map(|&label| class_names[usize::from(label)].as_str()).collect();
     write_csv(&coordinates, &[("class", &classes)], Matrix::new(&map, args.components)?)?;
-    output::line(coordinates.display())?;
+    output::note(coordinates.display());
     if args.components > 1 {
         let title = format!("UMAP of {} images of {name}", split.len());
         let figure = figures::scatter(&title, "UMAP", &map, args.components, &split.labels, &class_names)?;

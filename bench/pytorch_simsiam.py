@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""PyTorch timing baseline: the article's SimSiam training step on Fashion-MNIST.
+
+The peer that every speed claim is measured against, in the same run, on the same
+machine. One step = draw a batch of uint8 images, make two RandAugment(num_ops=5)
+views, forward both, negative cosine similarity with stop-gradient, backward, SGD.
+
+    python bench/pytorch_simsiam.py --data DIR --mode eager --steps 60 --batch 256
+
+DIR holds the four Fashion-MNIST IDX .gz files. Modes: eager (what the article
+runs), channels_last, compile (torch.compile). Prints one JSON line: medians in
+milliseconds for augmentation and for the step, images per second counting both, and
+images per second of feature extraction (evaluation mode, no gradients, batches of 512).
+"""
+import argparse
+import gzip
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision.transforms import RandAugment
+
+
+def read_images(directory: Path) -> torch.Tensor:
+    """Training images as uint8, shape [60000, 1, 28, 28]."""
+    raw = gzip.open(directory / "train-images-idx3-ubyte.gz").read()
+    return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 1, 28, 28).copy())
+
+
+def stage(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1), nn.ReLU(), nn.BatchNorm2d(channels_out)]
+
+
+class SimSiam(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(*stage(1, 32), *stage(32, 64), *stage(64, 128))
+        self.predictor = nn.Sequential(nn.Linear(2048, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 2048))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        z = self.backbone(x).flatten(1)
+        return z, self.predictor(z)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--mode", choices=["eager", "channels_last", "compile"], default="eager")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--warmup", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+
+    torch.manual_seed(0)
+    device = torch.device(args.device)
+    images = read_images(args.data).to(device)
+    model = SimSiam().to(device)
+    if args.mode == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+    forward = torch.compile(model) if args.mode == "compile" else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-5)
+    augment = RandAugment(num_ops=5)
+    cosine = nn.CosineSimilarity(dim=1, eps=1e-6)
+
+    def sync() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    augment_ms, step_ms = [], []
+    for i in range(args.warmup + args.steps):
+        batch = images[torch.randint(0, len(images), (args.batch,), device=device)]
+        sync()
+        start = time.perf_counter()
+        views = [augment(batch).float() / 255 for _ in range(2)]
+        if args.mode == "channels_last":
+            views = [v.to(memory_format=torch.channels_last) for v in views]
+        sync()
+        augmented = time.perf_counter()
+        optimizer.zero_grad()
+        (z1, p1), (z2, p2) = forward(views[0]), forward(views[1])
+        loss = -cosine(p1, z2.detach()).mean() / 2 - cosine(p2, z1.detach()).mean() / 2
+        loss.backward()
+        optimizer.step()
+        sync()
+        done = time.perf_counter()
+        if i >= args.warmup:
+            augment_ms.append((augmented - start) * 1e3)
+            step_ms.append((done - augmented) * 1e3)
+
+    model.eval()
+    with torch.inference_mode():
+        for count in (5120, len(images)):  # the first pass warms up
+            begun = time.perf_counter()
+            for chunk in images[:count].split(512):
+                model.backbone(chunk.float() / 255).flatten(1)
+            sync()
+            extraction = len(images) / (time.perf_counter() - begun)
+
+    # RandAugment's cost depends on the drawn operations, so its mean is the honest figure.
+    augment, step = statistics.mean(augment_ms), statistics.median(step_ms)
+    print(json.dumps({
+        "mode": args.mode, "device": str(device), "threads": torch.get_num_threads(), "batch": args.batch,
+        "augment_ms_mean": round(augment, 2), "step_ms_median": round(step, 2),
+        "images_per_second": round(args.batch / (augment + step) * 1e3, 1),
+        "extraction_images_per_second": round(extraction, 1),
+        "torch": torch.__version__,
+    }))
+
+
+if __name__ == "__main__":
+    main()
