@@ -212,14 +212,16 @@ pub(crate) fn weights(
     let panel = TAPS * inputs * LANES;
     let parts = parts(chunks);
     let mut products = Buffer::new(parts.len() * outputs * panel);
-    products.par_chunks_mut(panel).enumerate().for_each(|(task, products)| {
-        products.fill(Line::ZERO);
-        for chunk in parts[task / outputs] {
-            let values = chunk.of(values, shape.in_positions() * inputs);
-            let gradient = chunk.of(gradient, shape.out_positions() * outputs);
-            dispatch!(level, simd =>
-                chunk_products(simd, shape, values, gradient, chunk.rows, task % outputs, products));
-        }
+    products.par_chunks_mut(outputs * panel).zip(&parts).for_each(|(products, part)| {
+        products.par_chunks_mut(TOGETHER * panel).enumerate().for_each(|(task, products)| {
+            products.fill(Line::ZERO);
+            for chunk in *part {
+                let values = chunk.of(values, shape.in_positions() * inputs);
+                let gradient = chunk.of(gradient, shape.out_positions() * outputs);
+                dispatch!(level, simd =>
+                    chunk_products(simd, shape, values, gradient, chunk.rows, task * TOGETHER, products));
+            }
+        });
     });
     let mut out = vec![0.0; shape.out_channels * shape.in_channels * TAPS];
     let channels = outputs * LANES;
@@ -250,7 +252,10 @@ pub(crate) fn weights(
     out
 }
 
-/// Adds one chunk's products for one output block: `[tap][input block][16 input channels]`.
+/// Output blocks whose products one task gathers: each value it fetches serves all of them.
+const TOGETHER: usize = 2;
+
+/// Adds one chunk's products for the output blocks from `first`, `[output block][tap][input block][16 input channels]`.
 #[inline(always)]
 fn chunk_products<S: Simd>(
     simd: S,
@@ -258,7 +263,7 @@ fn chunk_products<S: Simd>(
     values: &[Line],
     gradient: &[Line],
     rows: usize,
-    output: usize,
+    first: usize,
     products: &mut [Line],
 ) {
     let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
@@ -270,18 +275,21 @@ fn chunk_products<S: Simd>(
             for x in 0..shape.out_width() {
                 if let Some(column) = shape.input(x, tap % 3, shape.width) {
                     let from = (row * shape.width + column) * inputs * rows;
-                    let to = ((y * shape.out_width() + x) * outputs + output) * rows;
+                    let to = (y * shape.out_width() + x) * outputs * rows;
                     pairs.push((from, to));
                 }
             }
-            // Four pairs of bricks at a time stay in the first-level cache for all three strips.
+            // A few pairs of bricks at a time stay in the first-level cache for all their strips.
             for pairs in pairs.chunks(4) {
                 for input in 0..inputs {
-                    let sums = &mut products[(tap * inputs + input) * LANES..][..LANES];
                     let values = &values[input * rows..];
-                    strip::<S, 0, 6>(simd, sums, values, gradient, rows, pairs);
-                    strip::<S, 6, 5>(simd, sums, values, gradient, rows, pairs);
-                    strip::<S, 11, 5>(simd, sums, values, gradient, rows, pairs);
+                    for (i, products) in products.chunks_exact_mut(TAPS * inputs * LANES).enumerate() {
+                        let sums = &mut products[(tap * inputs + input) * LANES..][..LANES];
+                        let gradient = &gradient[(first + i) * rows..];
+                        strip::<S, 0, 6>(simd, sums, values, gradient, rows, pairs);
+                        strip::<S, 6, 5>(simd, sums, values, gradient, rows, pairs);
+                        strip::<S, 11, 5>(simd, sums, values, gradient, rows, pairs);
+                    }
                 }
             }
         }

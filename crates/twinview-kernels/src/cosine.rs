@@ -168,7 +168,7 @@ impl<C: CheckpointStrategy> CosineBackend for Autodiff<Flex, C> {
 pub fn negative_cosine_similarity(prediction: Tensor<2>, target: Tensor<2>, groups: usize) -> Tensor<1> {
     let [rows, width] = prediction.dims();
     assert_eq!(target.dims(), [rows, width], "a target for each prediction");
-    assert!(groups > 0 && rows > 0 && rows % groups == 0, "{rows} rows in {groups} equal groups");
+    assert!(groups > 0 && rows > 0 && rows.is_multiple_of(groups), "{rows} rows in {groups} equal groups");
     let target = target.detach();
     if fused(&prediction) {
         let loss = <Dispatch as CosineBackend>::negative_cosine(

@@ -1,4 +1,22 @@
-//! Fused CPU training kernels.
+//! Fused CPU training kernels, as Burn operations.
+//!
+//! [`conv_relu_bn_stack`] runs an encoder made of blocks of 3×3 convolution, ReLU and batch normalisation,
+//! forward and backward, in a fraction of the time of the separate operations:
+//!
+//! - Activations lie as `[chunk of images][position][16-channel block][image][16 channels]`. Every inner loop is then a
+//!   6×16 register tile over whole cache lines: no im2col buffer, padding taps are left out, a stride costs nothing.
+//! - Values are stored once, before normalisation. Normalisation is an affine map of each channel, folded into the next block's
+//!   weights; its sums are gathered while the values are in the cache.
+//! - All views of a batch go through in one pass, each with its own batch statistics.
+//! - Buffers are kept from step to step; a fresh one costs a page fault for every 4 KiB.
+//! - Work is cut by the batch alone and sums are added in a fixed order: results are the same, bit for bit, on any number of
+//!   threads and from run to run.
+//!
+//! The vector instructions (AVX-512, AVX2 with FMA, NEON, or a portable path) are chosen when the program runs. On one Zen 3
+//! core the tiles reach 99 % of the multiply-add rate, and the whole step of the article's encoder 80 to 90 %.
+//!
+//! [`negative_cosine_similarity`] is the loss of SimSiam and BYOL in one operation. On devices other than the CPU both are
+//! composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
 #![forbid(unsafe_code)]
 
 mod backward;

@@ -93,7 +93,7 @@ pub fn forward(
     blocks: &[BlockParameters],
 ) -> (Vec<f32>, Tape) {
     let batch = check(input, shapes, blocks);
-    assert!(groups > 0 && batch > 0 && batch % groups == 0, "{batch} images in {groups} equal groups");
+    assert!(groups > 0 && batch > 0 && batch.is_multiple_of(groups), "{batch} images in {groups} equal groups");
     let chunks = chunks(batch, groups);
     let first = &shapes[0];
     let planes = forward::to_planes(input, first.in_channels * first.in_positions(), &chunks);
@@ -256,6 +256,6 @@ fn check(input: &[f32], shapes: &[BlockShape], blocks: &[BlockParameters]) -> us
         );
     }
     let features = shapes[0].in_channels * shapes[0].in_positions();
-    assert!(features > 0 && input.len() % features == 0, "whole images of {features} values");
+    assert!(features > 0 && input.len().is_multiple_of(features), "whole images of {features} values");
     input.len() / features
 }

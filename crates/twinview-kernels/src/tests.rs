@@ -253,3 +253,40 @@ fn results_do_not_depend_on_threads() {
         assert!(bits(&case, threads) == once, "{threads} threads");
     }
 }
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn narrower_instructions_agree() {
+    let shapes = [
+        BlockShape { in_channels: 1, out_channels: 20, height: 9, width: 7, stride: 2 },
+        BlockShape { in_channels: 20, out_channels: 33, height: 5, width: 4, stride: 1 },
+    ];
+    let mut draws = Draws(13);
+    let mut flat = |count: usize| -> Vec<f32> {
+        draws.uniform([count], -0.3, 0.3, &Device::flex()).into_data().iter::<f32>().collect()
+    };
+    let values: Vec<_> = shapes
+        .iter()
+        .map(|shape| (flat(shape.in_channels * shape.out_channels * 9), flat(shape.out_channels)))
+        .collect();
+    let blocks: Vec<_> = values
+        .iter()
+        .map(|(weight, bias)| BlockParameters { weight, bias, gamma: bias, beta: bias, epsilon: 1e-5 })
+        .collect();
+    let (input, gradient) = (flat(50 * 63), flat(50 * shapes[1].out_features()));
+    let run = |level: Level| {
+        let (features, tape) = stack::forward(level, &input, 2, &shapes, &blocks);
+        let (gradients, input) = stack::backward(&tape, &blocks, &gradient, true);
+        let mut outcomes = vec![features, input.expect("gradient")];
+        outcomes.extend(gradients.into_iter().flat_map(|g| [g.weight, g.bias, g.gamma, g.beta]));
+        outcomes.into_iter().map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let best = run(Level::new());
+    let levels = [Level::new().as_sse2().map(Level::Sse2), Level::new().as_sse4_2().map(Level::Sse4_2)];
+    for level in levels.into_iter().flatten() {
+        for (best, other) in best.iter().zip(run(level)) {
+            let distance = distance(best, &other) / largest(best).max(1.0);
+            assert!(distance < 1e-5, "{level:?}: {distance}");
+        }
+    }
+}

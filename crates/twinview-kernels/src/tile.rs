@@ -77,15 +77,15 @@ pub(crate) fn outer_products<S: Simd, const FIRST: usize, const R: usize>(
     for (left, right) in left_fours.iter().zip(right_fours) {
         for n in 0..4 {
             let right = right[n].load(simd);
-            for i in 0..R {
-                totals[i] = f32x16::splat(simd, left[n].0[FIRST + i]).mul_add(right, totals[i]);
+            for (i, total) in totals.iter_mut().enumerate() {
+                *total = f32x16::splat(simd, left[n].0[FIRST + i]).mul_add(right, *total);
             }
         }
     }
     for (left, right) in left_rest.iter().zip(right_rest) {
         let right = right.load(simd);
-        for i in 0..R {
-            totals[i] = f32x16::splat(simd, left.0[FIRST + i]).mul_add(right, totals[i]);
+        for (i, total) in totals.iter_mut().enumerate() {
+            *total = f32x16::splat(simd, left.0[FIRST + i]).mul_add(right, *total);
         }
     }
     *sums = totals;
