@@ -7,7 +7,7 @@ use twinview::embedding::Metric;
 
 /// Learn from images nobody labelled.
 #[derive(Parser)]
-#[command(name = "twinview", version, about, long_about = None, arg_required_else_help = true)]
+#[command(name = "twinview", version = crate::settings::VERSION, about, long_about = None, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
