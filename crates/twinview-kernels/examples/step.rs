@@ -8,7 +8,9 @@ use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig, momentum::MomentumConfig};
 use burn::tensor::{Device, Distribution, Tensor, activation::relu};
-use twinview_kernels::{Block, conv_relu_bn_stack, negative_cosine_similarity};
+use twinview_kernels::{
+    Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference, negative_cosine_similarity,
+};
 
 #[derive(Module, Debug)]
 struct Model {
@@ -123,13 +125,25 @@ fn main() {
         let _gradients = sum.backward();
         times.add("(stack backward alone)", start);
     }
+    let running: Vec<RunningStatistics> = CHANNELS[1..]
+        .iter()
+        .map(|&channels| RunningStatistics {
+            mean: Tensor::zeros([channels], &Device::flex()),
+            variance: Tensor::ones([channels], &Device::flex()),
+        })
+        .collect();
+    for _ in 0..runs {
+        let start = Instant::now();
+        let _features = conv_relu_bn_stack_inference(views.clone(), &model.blocks(), &running);
+        times.add("(stack inference)", start);
+    }
     // Multiply-adds of the valid taps for one image: 3 taps a side less the padding, squared.
     let [first, second, third] = [41.0 * 41.0 * 32.0, 20.0 * 20.0 * 2048.0, 10.0 * 10.0 * 8192.0];
     let images = 2.0 * batch as f64;
     for (name, mut times) in times.0 {
         times.sort_by(f64::total_cmp);
         let flops = match name {
-            "stack forward" => 2.0 * images * (first + second + third),
+            "stack forward" | "(stack inference)" => 2.0 * images * (first + second + third),
             "(stack backward alone)" => 2.0 * images * (first + 2.0 * (second + third)),
             _ => 0.0,
         };

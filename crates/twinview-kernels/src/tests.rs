@@ -290,3 +290,12 @@ fn narrower_instructions_agree() {
         }
     }
 }
+
+#[test]
+fn a_nan_comes_through() {
+    let case = Case::new(4, 1, (6, 6), &[1, 16], &[2]);
+    let input = case.input.clone().inner() * f32::NAN;
+    let (features, statistics) = conv_relu_bn_stack(input, &case.blocks, 1);
+    assert!(values(features).iter().all(|value| value.is_nan()));
+    assert!(values(statistics[0].mean.clone()).iter().all(|value| value.is_nan()));
+}
