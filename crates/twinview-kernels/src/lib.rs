@@ -31,6 +31,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod weight_gradient;
 mod workspace;
 
 pub use cosine::negative_cosine_similarity;

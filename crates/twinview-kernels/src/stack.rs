@@ -3,12 +3,13 @@
 use fearless_simd::Level;
 use rayon::prelude::*;
 
-use crate::backward::{self, Before, Inverse, TapSums};
+use crate::backward::{self, Before, Inverse};
 use crate::forward::{self, Source};
 use crate::normalise::{Affine, Moments};
 use crate::pack;
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::tile::Line;
+use crate::weight_gradient::{self, TapSums};
 use crate::workspace::Buffer;
 
 /// The trained values of one block.
@@ -164,7 +165,8 @@ pub fn backward(
         let (gamma, beta) = backward::scale_and_shift(shape, &sums, moments, block.epsilon);
         let values = &tape.values[index];
         if index == 0 {
-            let (weight, bias) = backward::first_block(level, shape, &tape.planes, &back, values, &inverses, chunks);
+            let (weight, bias) =
+                weight_gradient::first_block(level, shape, &tape.planes, &back, values, &inverses, chunks);
             gradients.push(BlockGradients { weight, bias, gamma, beta });
             if with_input {
                 backward::through_activation(level, shape, &mut back, values, &inverses, chunks);
@@ -176,7 +178,7 @@ pub fn backward(
             let taps = TapSums::new(shape, &positions);
             let before = Before { values: &tape.values[index - 1], means: &means[index - 1] };
             let affines = affines(&tape.moments[index - 1], &blocks[index - 1]);
-            let weight = backward::weights(level, shape, before.values, &affines, &back, &taps, chunks);
+            let weight = weight_gradient::weights(level, shape, before.values, &affines, &back, &taps, chunks);
             gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });
             (back, sums) = backward::input(level, shape, block.weight, &back, chunks, groups, Some(before));
         }

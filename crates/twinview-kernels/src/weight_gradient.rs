@@ -1,0 +1,256 @@
+//! Gradients of a block's weights and bias.
+
+use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
+use rayon::prelude::*;
+
+use crate::backward::Inverse;
+use crate::normalise::Affine;
+use crate::plan::{BlockShape, Chunk, TAPS, parts};
+use crate::tile::{LANES, Line, outer_products, plane_products, tiles, with_rows};
+use crate::workspace::Buffer;
+
+/// Sums of the convolution output's gradient over all positions, and over the positions where each tap
+/// meets the image.
+pub(crate) struct TapSums {
+    /// `[channels]`: the bias's gradient.
+    pub(crate) bias: Vec<f32>,
+    /// `[group][tap][channels]`.
+    taps: Vec<Vec<f64>>,
+}
+
+impl TapSums {
+    /// From sums by group and position.
+    pub(crate) fn new(shape: &BlockShape, positions: &[Vec<f64>]) -> Self {
+        let channels = shape.out_blocks() * LANES;
+        let mut bias = vec![0.0; channels];
+        let taps = positions
+            .iter()
+            .map(|sums| {
+                let mut taps = vec![0.0; TAPS * channels];
+                for (position, sums) in sums.chunks_exact(channels).enumerate() {
+                    let (y, x) = (position / shape.out_width(), position % shape.out_width());
+                    for (total, sum) in bias.iter_mut().zip(sums) {
+                        *total += sum;
+                    }
+                    for (tap, _) in shape.taps(y, x) {
+                        for (total, sum) in taps[tap * channels..].iter_mut().zip(sums) {
+                            *total += sum;
+                        }
+                    }
+                }
+                taps
+            })
+            .collect();
+        Self { bias: bias[..shape.out_channels].iter().map(|&v| v as f32).collect(), taps }
+    }
+}
+
+/// Gradient of the weights `[out, in, 3, 3]` of a block whose input is normalised `values`.
+pub(crate) fn weights(
+    level: Level,
+    shape: &BlockShape,
+    values: &[Line],
+    affines: &[Affine],
+    gradient: &[Line],
+    sums: &TapSums,
+    chunks: &[Chunk],
+) -> Vec<f32> {
+    let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
+    let panel = TAPS * inputs * LANES;
+    let parts = parts(chunks);
+    let mut products = Buffer::new(parts.len() * outputs * panel);
+    products.par_chunks_mut(outputs * panel).zip(&parts).for_each(|(products, part)| {
+        products.par_chunks_mut(TOGETHER * panel).enumerate().for_each(|(task, products)| {
+            products.fill(Line::ZERO);
+            for chunk in *part {
+                let values = chunk.of(values, shape.in_positions() * inputs);
+                let gradient = chunk.of(gradient, shape.out_positions() * outputs);
+                dispatch!(level, simd =>
+                    chunk_products(simd, shape, values, gradient, chunk.rows, task * TOGETHER, products));
+            }
+        });
+    });
+    let mut out = vec![0.0; shape.out_channels * shape.in_channels * TAPS];
+    let channels = outputs * LANES;
+    out.par_chunks_mut(LANES * shape.in_channels * TAPS).enumerate().for_each(|(block, out)| {
+        for tap in 0..TAPS {
+            for input in 0..shape.in_channels {
+                let mut total = [0.0f32; LANES];
+                for (group, affine) in affines.iter().enumerate() {
+                    let mut product = [0.0f32; LANES];
+                    for part in (0..parts.len()).filter(|&p| parts[p][0].group == group) {
+                        let line = (part * outputs + block) * panel + tap * inputs * LANES + input;
+                        for (product, value) in product.iter_mut().zip(products[line].0) {
+                            *product += value;
+                        }
+                    }
+                    let shifts = &sums.taps[group][tap * channels + block * LANES..][..LANES];
+                    for lane in 0..LANES {
+                        total[lane] += affine.scale[input] * product[lane] + affine.shift[input] * shifts[lane] as f32;
+                    }
+                }
+                let each = shape.in_channels * TAPS;
+                for (out, value) in out[input * TAPS + tap..].iter_mut().step_by(each).zip(total) {
+                    *out = value;
+                }
+            }
+        }
+    });
+    out
+}
+
+/// Output blocks whose products one task gathers: each value it fetches serves all of them.
+const TOGETHER: usize = 2;
+
+/// Adds one chunk's products for the output blocks from `first`, `[output block][tap][input block][16 input channels]`.
+#[inline(always)]
+fn chunk_products<S: Simd>(
+    simd: S,
+    shape: &BlockShape,
+    values: &[Line],
+    gradient: &[Line],
+    rows: usize,
+    first: usize,
+    products: &mut [Line],
+) {
+    let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
+    let mut pairs = Vec::with_capacity(shape.out_width());
+    for y in 0..shape.out_height() {
+        for tap in 0..TAPS {
+            let Some(row) = shape.input(y, tap / 3, shape.height) else { continue };
+            pairs.clear();
+            for x in 0..shape.out_width() {
+                if let Some(column) = shape.input(x, tap % 3, shape.width) {
+                    let from = (row * shape.width + column) * inputs * rows;
+                    let to = (y * shape.out_width() + x) * outputs * rows;
+                    pairs.push((from, to));
+                }
+            }
+            // A few pairs of bricks at a time stay in the first-level cache for all their strips.
+            for pairs in pairs.chunks(4) {
+                for input in 0..inputs {
+                    let values = &values[input * rows..];
+                    for (i, products) in products.chunks_exact_mut(TAPS * inputs * LANES).enumerate() {
+                        let sums = &mut products[(tap * inputs + input) * LANES..][..LANES];
+                        let gradient = &gradient[(first + i) * rows..];
+                        strip::<S, 0, 6>(simd, sums, values, gradient, rows, pairs);
+                        strip::<S, 6, 5>(simd, sums, values, gradient, rows, pairs);
+                        strip::<S, 11, 5>(simd, sums, values, gradient, rows, pairs);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Input channels `FIRST..FIRST + R` of a block against sixteen output channels, over pairs of bricks.
+#[inline(always)]
+fn strip<S: Simd, const FIRST: usize, const R: usize>(
+    simd: S,
+    sums: &mut [Line],
+    values: &[Line],
+    gradient: &[Line],
+    rows: usize,
+    pairs: &[(usize, usize)],
+) {
+    let sums: &mut [Line; R] = (&mut sums[FIRST..FIRST + R]).try_into().expect("R lines");
+    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
+    for &(from, to) in pairs {
+        outer_products::<S, FIRST, R>(simd, &mut totals, &values[from..from + rows], &gradient[to..to + rows]);
+    }
+    for i in 0..R {
+        sums[i].store(totals[i]);
+    }
+}
+
+/// Gradients of the weights `[out, in, 3, 3]` and the bias of the first block, whose input lies in planes.
+///
+/// `gradient` is that of the normalised values: the way back through normalisation and ReLU is taken brick by
+/// brick and stored nowhere, as nothing but these gradients needs it.
+pub(crate) fn first_block(
+    level: Level,
+    shape: &BlockShape,
+    planes: &[f32],
+    gradient: &[Line],
+    values: &[Line],
+    inverses: &[Inverse],
+    chunks: &[Chunk],
+) -> (Vec<f32>, Vec<f32>) {
+    let outputs = shape.out_blocks();
+    let (height, each) = (shape.out_height(), shape.out_width() * outputs);
+    let panel = shape.in_channels * TAPS;
+    let sums: Vec<FirstSums> = (0..chunks.len() * height)
+        .into_par_iter()
+        .map(|task| {
+            let (chunk, y) = (chunks[task / height], task % height);
+            let planes = chunk.of(planes, shape.in_channels * shape.in_positions());
+            let row = y * each * chunk.rows..(y + 1) * each * chunk.rows;
+            let gradient = &chunk.of(gradient, height * each)[row.clone()];
+            let values = &chunk.of(values, height * each)[row];
+            let inverse = &inverses[chunk.group];
+            dispatch!(level, simd => first_row(simd, shape, planes, gradient, values, inverse, chunk.rows, y))
+        })
+        .collect();
+    let mut weight = vec![0.0; shape.out_channels * panel];
+    let mut bias = vec![0.0; shape.out_channels];
+    for (output, (weight, bias)) in weight.chunks_exact_mut(panel).zip(&mut bias).enumerate() {
+        *bias = sums.iter().map(|sums| sums.bias[output]).sum::<f64>() as f32;
+        for (i, weight) in weight.iter_mut().enumerate() {
+            let line = output / LANES * panel + i;
+            *weight = sums.iter().map(|sums| f64::from(sums.products[line].0[output % LANES])).sum::<f64>() as f32;
+        }
+    }
+    (weight, bias)
+}
+
+/// Sums of the first block over one row of positions of a chunk.
+struct FirstSums {
+    /// `[output block][input channel][tap]`.
+    products: Vec<Line>,
+    /// `[channels]`.
+    bias: Vec<f64>,
+}
+
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "one call, all of it needed")]
+fn first_row<S: Simd>(
+    simd: S,
+    shape: &BlockShape,
+    planes: &[f32],
+    gradient: &[Line],
+    values: &[Line],
+    inverse: &Inverse,
+    rows: usize,
+    y: usize,
+) -> FirstSums {
+    let (panel, outputs) = (shape.in_channels * TAPS, shape.out_blocks());
+    let mut sums = FirstSums { products: vec![Line::ZERO; outputs * panel], bias: vec![0.0; outputs * LANES] };
+    // A padding tap reads zeros, which keeps the tiles the same everywhere.
+    let padding = vec![0.0; rows];
+    let mut inputs = vec![&padding[..]; panel];
+    let mut brick = vec![Line::ZERO; rows];
+    let bricks = gradient.chunks_exact(rows).zip(values.chunks_exact(rows));
+    for (index, (gradient, values)) in bricks.enumerate() {
+        let (x, output) = (index / outputs, index % outputs);
+        if output == 0 {
+            inputs.fill(&padding);
+            for (tap, from) in shape.taps(y, x) {
+                for channel in 0..shape.in_channels {
+                    let first = (channel * shape.in_positions() + from) * rows;
+                    inputs[channel * TAPS + tap] = &planes[first..first + rows];
+                }
+            }
+        }
+        brick.copy_from_slice(gradient);
+        let total = inverse.apply(simd, output, &mut brick, values);
+        for (sum, value) in sums.bias[output * LANES..].iter_mut().zip(total.to_array()) {
+            *sum += f64::from(value);
+        }
+        let products = &mut sums.products[output * panel..][..panel];
+        for (first, count) in tiles(panel) {
+            let (inputs, products) = (&inputs[first..first + count], &mut products[first..first + count]);
+            with_rows!(count, R => plane_products::<S, R>(simd, products, inputs, &brick));
+        }
+    }
+    sums
+}
