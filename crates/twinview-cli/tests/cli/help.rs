@@ -2,7 +2,7 @@
 
 use crate::support::Lab;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "reproduce",
     "data",
     "data fetch",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 11] = [
     "embed",
     "import",
     "export",
+    "bench",
 ];
 
 #[test]

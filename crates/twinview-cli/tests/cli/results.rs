@@ -116,6 +116,19 @@ fn maps_that_cannot_be_made_leave_no_files() {
 }
 
 #[test]
+fn the_parts_of_a_step_are_timed() {
+    let lab = Lab::new();
+    let text = lab.succeeds("bench --data data --batch 20 --steps 2");
+    assert!(["views", "forward", "backward", "update"].iter().all(|part| text.contains(part)), "{text}");
+    let text = lab.succeeds("bench --data data --batch 20 --steps 2 --json");
+    let times: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((text.lines().count(), &times["batch"]), (1, &Value::from(20)));
+    assert!(times["images_per_second"].as_f64().unwrap() > 0.0);
+    lab.fails("bench --data data --steps 0", &["--steps 0", "at least 1"]);
+    lab.fails("bench --data data --batch 201", &["200 images in batches of 201"]);
+}
+
+#[test]
 fn a_run_says_all_that_made_it() {
     let lab = Lab::new();
     let stdout =

@@ -157,17 +157,19 @@ impl<'a> Experiment<'a> {
     pub(super) fn score(&self, arm: Arm, index: u64, context: &mut Context<'_>) -> Result<Score> {
         let folder = arm.folder(self.root, index);
         let result = folder.join("result.json");
-        if let Ok(text) = std::fs::read_to_string(&result) {
-            let report = serde_json::from_str::<Value>(&text).ok().and_then(|value| value.get("report").cloned());
-            let damaged = "no result of this experiment; remove the file to compute it again";
-            return report.and_then(Score::from_report).ok_or_else(|| Error::format(&result, damaged));
+        if !result.is_file() {
+            let model = self.train(arm, index, context)?;
+            let test = &self.dataset.test;
+            let report = ClassificationReport::new(&test.labels, &predict(&model, &test.images)?)?.to_json();
+            let text = serde_json::to_string_pretty(&json!({ "arm": arm, "seed": index, "report": report }));
+            files::write_atomic(&result, text.unwrap_or_default().as_bytes())?;
         }
-        let model = self.train(arm, index, context)?;
-        let test = &self.dataset.test;
-        let report = ClassificationReport::new(&test.labels, &predict(&model, &test.images)?)?.to_json();
-        let text = serde_json::to_string_pretty(&json!({ "arm": arm, "seed": index, "report": report }));
-        files::write_atomic(&result, text.unwrap_or_default().as_bytes())?;
-        Score::from_report(report).ok_or_else(|| Error::format(&result, "the report lacks its averages"))
+        // What was just computed is read back too: the last bit of a number may change on its way through JSON,
+        // and an experiment in one go must give what an interrupted one gives.
+        let text = std::fs::read_to_string(&result).map_err(|error| Error::io(&result, "read the result", error))?;
+        let report = serde_json::from_str::<Value>(&text).ok().and_then(|value| value.get("report").cloned());
+        let damaged = "no result of this experiment; remove the file to compute it again";
+        report.and_then(Score::from_report).ok_or_else(|| Error::format(&result, damaged))
     }
 
     fn train(&self, arm: Arm, index: u64, context: &mut Context<'_>) -> Result<Classifier> {

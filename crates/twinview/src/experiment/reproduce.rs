@@ -32,11 +32,11 @@ pub fn reproduce(
     version: &str,
     context: &mut Context<'_>,
 ) -> Result<Comparison> {
+    let held_out = held_out(recipe, dataset)?;
+    let dataset = held_out.as_ref().unwrap_or(dataset);
     recipe.validate_for(dataset)?;
     let origin = Origin { version: version.to_owned(), dataset: dataset.name.clone() };
     let run = RunDir::open(root, recipe, true, &origin)?;
-    let held_out = held_out(recipe, dataset)?;
-    let dataset = held_out.as_ref().unwrap_or(dataset);
     let experiment = Experiment::new(run.path(), recipe, dataset, &origin)?;
     let mut arms = Vec::new();
     for arm in Arm::ALL {
@@ -64,12 +64,22 @@ pub fn reproduce(
         encoders: recipe.pretraining_seeds,
         arms,
     };
-    context.reporter.message("Drawing the figures");
-    let figures = draw(&experiment, &comparison, &run, context)?;
-    let json = serde_json::to_string_pretty(&comparison.to_json(recipe)).unwrap_or_default();
-    files::write_atomic(run.join("report.json"), format!("{json}\n").as_bytes())?;
-    files::write_atomic(run.join("report.md"), markdown(recipe, &comparison, &figures).as_bytes())?;
+    let json = format!("{}\n", serde_json::to_string_pretty(&comparison.to_json(recipe)).unwrap_or_default());
+    let file = run.join("report.json");
+    if !fs::read_to_string(&file).is_ok_and(|found| same_but_command(&found, &json)) {
+        context.reporter.message("Drawing the figures");
+        let figures = draw(&experiment, &comparison, &run, context)?;
+        files::write_atomic(run.join("report.md"), markdown(recipe, &comparison, &figures).as_bytes())?;
+        // Last, because it says that all the others are there.
+        files::write_atomic(file, json.as_bytes())?;
+    }
     Ok(comparison)
+}
+
+/// Whether two reports in JSON differ in nothing but the command that made them.
+fn same_but_command(one: &str, other: &str) -> bool {
+    let is_result = |line: &&str| !line.starts_with("  \"command\": ");
+    one.lines().filter(is_result).eq(other.lines().filter(is_result))
 }
 
 /// `dataset` with a part of its training images in the place of the test images, where the recipe asks for it.
