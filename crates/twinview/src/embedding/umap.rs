@@ -9,6 +9,8 @@ use super::{Matrix, Metric, knn_within, pca};
 use crate::random::{Purpose, Stream};
 use crate::{Error, Result};
 
+/// More dimensions than any use of a map needs, and few enough to fit in memory.
+const MOST_COMPONENTS: usize = 1000;
 /// What [`Stream::at`] can count to.
 const MOST_EPOCHS: usize = 1 << 20;
 
@@ -66,8 +68,9 @@ impl Umap {
 
     fn check(&self, samples: usize) -> Result<()> {
         let wrong = |message: String| Err(Error::Config(message));
-        if self.n_components == 0 {
-            return wrong("UMAP needs at least 1 component".into());
+        if self.n_components == 0 || self.n_components > MOST_COMPONENTS {
+            let found = self.n_components;
+            return wrong(format!("UMAP needs n_components from 1 to {MOST_COMPONENTS}, not {found}"));
         }
         if self.n_neighbors < 2 {
             return wrong(format!("UMAP needs n_neighbors of 2 or more, not {}", self.n_neighbors));

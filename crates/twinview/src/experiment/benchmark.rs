@@ -18,6 +18,9 @@ use crate::{Error, Result};
 /// Steps before the clock counts: memory is mapped and caches are warm after them.
 const WARMUP: usize = 8;
 
+/// Hours of steps; beyond it the schedule would fill the memory.
+const MOST_STEPS: usize = 100_000;
+
 /// Times of the parts of a step, in milliseconds, with the keys of PyTorch's script where it measures the same.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepTimes {
@@ -60,8 +63,10 @@ pub fn benchmark(
     steps: usize,
     device: &Device,
 ) -> Result<StepTimes> {
-    if steps == 0 {
-        return Err(Error::Config("--steps 0 times nothing; it must be at least 1".into()));
+    if steps == 0 || steps > MOST_STEPS {
+        return Err(Error::Config(format!(
+            "--steps {steps} cannot be timed; it must be at least 1 and at most {MOST_STEPS}"
+        )));
     }
     let plan = &recipe.pretraining;
     let per_epoch = shuffled_epoch(images.len(), batch, plan.seed, 0, true)?.len();
