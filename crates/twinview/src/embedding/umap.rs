@@ -70,7 +70,7 @@ impl Umap {
         let wrong = |message: String| Err(Error::Config(message));
         if self.n_components == 0 || self.n_components > MOST_COMPONENTS {
             let found = self.n_components;
-            return wrong(format!("UMAP needs n_components from 1 to {MOST_COMPONENTS}, not {found}"));
+            return wrong(format!("UMAP needs at least 1 component and at most {MOST_COMPONENTS}, not {found}"));
         }
         if self.n_neighbors < 2 {
             return wrong(format!("UMAP needs n_neighbors of 2 or more, not {}", self.n_neighbors));
