@@ -1,12 +1,14 @@
 //! The loop that every training is.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
 
 use super::{Checkpoint, Context, Plan, Position, RunDir};
-use crate::augment::Batch;
+use crate::augment::{Batch, Prefetch, ViewBatch, ViewMaker};
 use crate::backbone::{TorchNames, load_state_dict, state_dict};
+use crate::dataset::Images;
 use crate::evaluation::{CollapseMonitor, output_spread};
 use crate::optim::Sgd;
 use crate::tracking::MetricsLog;
@@ -31,6 +33,16 @@ pub(super) struct Job<'a> {
     pub(super) plan: &'a Plan,
     /// Where checkpoints and metrics go.
     pub(super) run: &'a RunDir,
+}
+
+/// The views of `schedule`, made ahead, with the number of images in each batch: what `open` is for images.
+pub(super) fn prefetched(
+    images: &Arc<Images>,
+    maker: ViewMaker,
+    schedule: Box<dyn Iterator<Item = Batch> + Send>,
+) -> Result<impl Iterator<Item = Result<(usize, ViewBatch)>> + use<>> {
+    let views = Prefetch::new(Arc::clone(images), schedule, maker)?;
+    Ok(views.map(|views| views.map(|views| (views.batch.indices.len(), views))))
 }
 
 /// Trains `model`, going on from the last checkpoint there is.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::fit::{Job, Outcome, fit};
+use super::fit::{Job, Outcome, fit, prefetched};
 use super::supervised::to_tensor;
 use super::{Context, Plan, RunDir};
 use crate::Result;
-use crate::augment::{Prefetch, ViewMaker};
+use crate::augment::ViewMaker;
 use crate::backbone::state_dict;
 use crate::dataset::Images;
 use crate::method::{Method, Step};
@@ -22,10 +22,7 @@ pub fn pretrain<M: Method>(
 ) -> Result<M> {
     let maker = ViewMaker::new(&plan.augmentation, images, 2, plan.seed)?;
     let device = context.device.clone();
-    let open = |schedule| {
-        let views = Prefetch::new(Arc::clone(images), schedule, maker)?;
-        Ok(views.map(|views| views.map(|views| (views.batch.indices.len(), views))))
-    };
+    let open = |schedule| prefetched(images, maker, schedule);
     let model = fit(model, Job { label, count: images.len(), plan, run }, context, open, |model: &M, views| {
         let Step { loss, output } = model.step(to_tensor(views.pixels, images, &device));
         Outcome { loss, watched: Some(output) }

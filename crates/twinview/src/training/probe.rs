@@ -6,10 +6,10 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Job, Outcome, fit};
+use super::fit::{Job, Outcome, fit, prefetched};
 use super::supervised::{labels_of, to_tensor};
 use super::{Context, Plan, RunDir};
-use crate::augment::{Augmentation, Batch, Prefetch, ViewMaker, shuffled_epoch};
+use crate::augment::{Augmentation, Batch, ViewMaker, shuffled_epoch};
 use crate::backbone::{ConvStack, Mode, state_dict};
 use crate::dataset::{Images, Split};
 use crate::embedding::extract;
@@ -90,13 +90,13 @@ pub fn train_head(
     let backbone = backbone.freeze();
     let plan = &head_plan.plan;
     let job = Job { label, count: split.len(), plan, run };
-    let fc = match head_plan.statistics {
+    let whole = match head_plan.statistics {
         Statistics::Fixed => {
             let features = extract(&backbone, &split.images)?;
             let (count, width) = (features.rows(), features.dimensions());
             let features = Tensor::<2>::from_data(TensorData::new(features.into_values(), [count, width]), &device);
             let open = |schedule| Ok(Iterator::map(schedule, |batch: Batch| Ok((batch.indices.len(), batch))));
-            fit(fc, job, context, open, |fc: &Head, batch: Batch| {
+            let fc = fit(fc, job, context, open, |fc: &Head, batch: Batch| {
                 let rows: Vec<i32> = batch.indices.iter().map(|&index| index as i32).collect();
                 let rows = Tensor::from_ints(rows.as_slice(), &device);
                 let logits = fc.forward(features.clone().select(0, rows));
@@ -104,28 +104,23 @@ pub fn train_head(
                     loss: cross_entropy(logits, labels_of(&split.labels, &batch.indices, &device)),
                     watched: None,
                 }
-            })?
+            })?;
+            Classifier { backbone, fc }
         }
         Statistics::Updating => {
             let images = Arc::new(split.images.clone());
             let maker = ViewMaker::new(&plan.augmentation, &images, 1, plan.seed)?;
-            let open = |schedule| {
-                let views = Prefetch::new(Arc::clone(&images), schedule, maker)?;
-                Ok(views.map(|views| views.map(|views| (views.batch.indices.len(), views))))
-            };
+            let open = |schedule| prefetched(&images, maker, schedule);
             // The whole classifier goes through the loop, so that its statistics are in the checkpoints.
             let whole = Classifier { backbone, fc };
-            let whole = fit(whole, job, context, open, |model: &Classifier, views| {
+            fit(whole, job, context, open, |model: &Classifier, views| {
                 let labels = labels_of(&split.labels, &views.batch.indices, &device);
                 let features =
                     model.backbone.forward(to_tensor(views.pixels, &images, &device), 1, Mode::Train).detach();
                 Outcome { loss: cross_entropy(model.fc.forward(features), labels), watched: None }
-            })?;
-            run.finish(&state_dict(&whole))?;
-            return Ok(whole);
+            })?
         }
     };
-    let whole = Classifier { backbone, fc };
     run.finish(&state_dict(&whole))?;
     Ok(whole)
 }

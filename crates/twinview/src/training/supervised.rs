@@ -5,9 +5,9 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::fit::{Job, Outcome, fit};
+use super::fit::{Job, Outcome, fit, prefetched};
 use super::{Context, Plan, RunDir};
-use crate::augment::{Prefetch, ViewMaker};
+use crate::augment::ViewMaker;
 use crate::backbone::{Mode, state_dict};
 use crate::dataset::{Images, Split};
 use crate::embedding::in_batches;
@@ -26,10 +26,7 @@ pub fn train_classifier(
     let images = Arc::new(split.images.clone());
     let maker = ViewMaker::new(&plan.augmentation, &images, 1, plan.seed)?;
     let device = context.device.clone();
-    let open = |schedule| {
-        let views = Prefetch::new(Arc::clone(&images), schedule, maker)?;
-        Ok(views.map(|views| views.map(|views| (views.batch.indices.len(), views))))
-    };
+    let open = |schedule| prefetched(&images, maker, schedule);
     let model =
         fit(model, Job { label, count: split.len(), plan, run }, context, open, |model: &Classifier, views| {
             let labels = labels_of(&split.labels, &views.batch.indices, &device);
