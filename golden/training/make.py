@@ -15,6 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 STEPS, BATCH = 20, 48
+# Where the salts of the weights begin: chosen so that changing every weight by 1e-6 of itself, eight times at random, moves no
+# result by more than 6e-5. Elsewhere some value lies so near ReLU's kink that PyTorch then differs from itself by up to 2e-3.
+WEIGHTS = 700
 
 
 def hashed(count: int, salt: int) -> np.ndarray:
@@ -62,7 +65,7 @@ def fill(model: nn.Module) -> None:
             tensor = model.state_dict()[name]
             if "running" in name or "tracked" in name or (tensor.dim() == 1 and bool((tensor == 1).all())):
                 continue
-            values = hashed(tensor.numel(), salt)
+            values = hashed(tensor.numel(), WEIGHTS + salt)
             if tensor.dim() > 1:
                 values = (values * 2 - 1) / np.float32(np.sqrt(tensor[0].numel()))
             else:
@@ -114,4 +117,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     here = Path(__file__).parent
     save_file(train(SimSiam(), simsiam_loss, 0.05), here / "simsiam.safetensors", {"torch": torch.__version__})
-    save_file(train(Classifier(), classifier_loss, 0.002), here / "classifier.safetensors", {"torch": torch.__version__})
+    save_file(train(Classifier(), classifier_loss, 0.001), here / "classifier.safetensors", {"torch": torch.__version__})

@@ -13,10 +13,8 @@ use clap::Parser;
 
 use args::{Cli, Command, DataCommand};
 
-fn main() -> ExitCode {
-    stop::survive_file_size_limit();
-    let cli = Cli::parse();
-    let done = match cli.command {
+fn run(command: Command) -> twinview::Result<()> {
+    match command {
         Command::Reproduce(args) => commands::reproduce(args),
         Command::Data { command: DataCommand::Fetch(args) } => commands::data::fetch(&args),
         Command::Data { command: DataCommand::Show(args) } => commands::data::show(&args),
@@ -28,8 +26,14 @@ fn main() -> ExitCode {
         Command::Import(args) => commands::convert(&args),
         Command::Export(args) => commands::convert(&args),
         Command::Bench(args) => commands::bench(&args),
-    };
-    match done {
+    }
+}
+
+fn main() -> ExitCode {
+    stop::survive_file_size_limit();
+    let cli = Cli::parse();
+    // On a thread of the pool, so that parallel work begins without waking another thread for its beginning.
+    match rayon::scope(|_| run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(format_args!("twinview: {error}"));

@@ -23,10 +23,13 @@ mod backward;
 mod composed;
 mod cosine;
 mod forward;
+mod linear;
 mod normalise;
 mod operation;
 mod pack;
 mod plan;
+mod product;
+mod rows_norm;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -36,7 +39,9 @@ mod workspace;
 
 pub use cosine::negative_cosine_similarity;
 pub use fearless_simd::Level;
+pub use linear::linear;
 pub use normalise::Moments;
 pub use operation::{BatchStatistics, Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference};
 pub use plan::BlockShape;
+pub use rows_norm::batch_norm;
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward, inference};

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use twinview_kernels::{BatchStatistics, Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference};
+use twinview_kernels::{Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference};
 
 use super::{BatchNorm, Mode};
 
@@ -57,12 +57,9 @@ impl ConvStack {
             Mode::Train => {
                 let (features, statistics) = conv_relu_bn_stack(images, &blocks, views);
                 let mut positions = (height, width);
-                for (block, BatchStatistics { mean, variance }) in self.blocks.iter().zip(statistics) {
+                for (block, statistics) in self.blocks.iter().zip(statistics) {
                     positions = (positions.0.div_ceil(2), positions.1.div_ceil(2));
-                    let values = count / views * positions.0 * positions.1;
-                    for (mean, variance) in mean.iter_dim(0).zip(variance.iter_dim(0)) {
-                        block.norm.track(mean.squeeze_dim(0), variance.squeeze_dim(0), values);
-                    }
+                    block.norm.track(statistics, count / views * positions.0 * positions.1);
                 }
                 features
             }

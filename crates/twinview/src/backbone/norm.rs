@@ -1,7 +1,8 @@
 //! Batch normalisation with PyTorch's bookkeeping.
 
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, Tensor, activation, module};
+use twinview_kernels::{BatchStatistics, batch_norm};
 
 use super::Mode;
 
@@ -40,39 +41,43 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises `input`, `[batch, channels, ...]`.
-    pub fn forward<const D: usize>(&self, input: Tensor<D>, mode: Mode) -> Tensor<D> {
+    /// Normalises the rows of `input`, `[views * batch, channels]`; with `with_relu` only what is above 0 comes through.
+    ///
+    /// In training each of the `views` groups of rows has its own statistics, as if they had passed one after the other.
+    pub fn forward(&self, input: Tensor<2>, views: usize, mode: Mode, with_relu: bool) -> Tensor<2> {
+        let (gamma, beta) = (self.weight.val(), self.bias.val());
         match mode {
             Mode::Train => {
-                let count = input.shape().num_elements() / input.dims()[1];
-                let batch = module::batch_norm_train(input, self.weight.val(), self.bias.val(), Self::EPSILON);
-                self.track(batch.mean, batch.variance, count);
-                batch.output
+                let count = input.dims()[0] / views;
+                let (output, statistics) = batch_norm(input, gamma, beta, Self::EPSILON as f32, views, with_relu);
+                self.track(statistics, count);
+                output
             }
-            Mode::Eval => module::batch_norm(
-                input,
-                self.weight.val(),
-                self.bias.val(),
-                self.running_mean.value_sync(),
-                self.running_var.value_sync(),
-                Self::EPSILON,
-            ),
+            Mode::Eval => {
+                let (mean, variance) = (self.running_mean.value_sync(), self.running_var.value_sync());
+                let output = module::batch_norm(input, gamma, beta, mean, variance, Self::EPSILON);
+                if with_relu { activation::relu(output) } else { output }
+            }
         }
     }
 
-    /// Lets a batch's `mean` and biased `variance`, both `[channels]` over `count` values a channel, enter
-    /// the running statistics.
-    pub fn track(&self, mean: Tensor<1>, variance: Tensor<1>, count: usize) {
+    /// Lets each group's statistics over `count` values a channel enter the running statistics, in turn.
+    pub fn track(&self, statistics: BatchStatistics, count: usize) {
+        let BatchStatistics { mean, variance } = statistics;
         // PyTorch divides by count - 1 and refuses a single value; we keep such a batch's variance of 0.
         let unbiased = variance.mul_scalar(count as f64 / (count.max(2) - 1) as f64);
-        let blend = |running: &RunningState<Tensor<1>>, batch: Tensor<1>| {
-            let kept = running.value_sync().mul_scalar(1.0 - Self::MOMENTUM);
-            let batch = batch.detach().to_device(&kept.device());
-            set(running, kept.add(batch.mul_scalar(Self::MOMENTUM)));
+        let blend = |running: &RunningState<Tensor<1>>, batch: Tensor<2>| {
+            let mut value = running.value_sync();
+            for batch in batch.detach().to_device(&value.device()).iter_dim(0) {
+                let share = batch.squeeze_dim::<1>(0).mul_scalar(Self::MOMENTUM);
+                value = value.mul_scalar(1.0 - Self::MOMENTUM).add(share);
+            }
+            set(running, value);
         };
+        let groups = mean.dims()[0] as i64;
         blend(&self.running_mean, mean);
         blend(&self.running_var, unbiased);
-        set(&self.num_batches_tracked, self.num_batches_tracked.value_sync().add_scalar(1));
+        set(&self.num_batches_tracked, self.num_batches_tracked.value_sync().add_scalar(groups));
     }
 }
 

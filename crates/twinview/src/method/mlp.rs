@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use twinview_kernels::linear;
 
 /// `y = x W + b`.
 #[derive(Module, Debug)]
@@ -23,6 +24,6 @@ impl Linear {
 
     /// `input`, `[batch, inputs]`, as `[batch, outputs]`.
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        input.matmul(self.weight.val()).add(self.bias.val().unsqueeze())
+        linear(input, self.weight.val(), self.bias.val())
     }
 }

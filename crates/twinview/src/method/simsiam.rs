@@ -10,7 +10,7 @@
 //! and a learning rate that stays constant.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use twinview_kernels::negative_cosine_similarity;
 
 use super::{Linear, Method, Step};
@@ -76,9 +76,7 @@ pub struct Predictor {
 impl Predictor {
     /// Predicts from `features`, `[views * batch, features]`; each view is normalised with its own statistics.
     pub fn forward(&self, features: Tensor<2>, views: usize, mode: Mode) -> Tensor<2> {
-        let hidden = self.hidden.forward(features).chunk(views, 0).into_iter();
-        let normalised = hidden.map(|view| self.norm.forward(view, mode)).collect();
-        self.output.forward(activation::relu(Tensor::cat(normalised, 0)))
+        self.output.forward(self.norm.forward(self.hidden.forward(features), views, mode, true))
     }
 }
 
