@@ -24,30 +24,26 @@ impl Line {
     }
 }
 
-/// One block of a product: which source lines meet which sixteen weight lines.
+/// One block of a product: a source line for each row, and which sixteen weight lines meet them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
-    /// First source line (of row 0).
-    pub(crate) source: usize,
+pub(crate) struct Step<'a> {
+    pub(crate) source: &'a [Line],
     /// First weight line.
     pub(crate) weight: usize,
 }
 
-/// `R` rows × 16 columns: `start + Σ source[row, k] · weight[k, column]`, the sum running over all steps
+/// `R` rows × 16 columns: `sums + Σ source[row, k] · weight[k, column]`, the sum running over all steps
 /// in order, sixteen `k` each. The accumulators never leave the registers.
 #[inline(always)]
-pub(crate) fn rows_by_columns<S: Simd, const R: usize>(
+fn rows_by_columns<S: Simd, const R: usize>(
     simd: S,
-    start: f32x16<S>,
-    source: &[Line],
+    mut sums: [f32x16<S>; R],
     row: usize,
     weights: &[Line],
     steps: &[Step],
 ) -> [f32x16<S>; R] {
-    let mut sums = [start; R];
     for step in steps {
-        let first = step.source + row;
-        let rows: &[Line; R] = source[first..first + R].try_into().expect("R rows");
+        let rows: &[Line; R] = step.source[row..row + R].try_into().expect("R rows");
         let weight: &[Line; LANES] = weights[step.weight..step.weight + LANES].try_into().expect("sixteen lines");
         // Written out: the end of a loop of sixteen turns is mispredicted, which costs a seventh of the speed.
         macro_rules! turns {
@@ -140,23 +136,37 @@ pub(crate) enum Finish {
     Keep,
 }
 
+/// What the sums of a channel block begin with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start<'a> {
+    /// The same for each row.
+    Same(Line),
+    /// A line a row.
+    Each(&'a [Line]),
+    /// The sum of two lines a row.
+    Both(&'a [Line], &'a [Line]),
+}
+
 /// One channel block of one position for all rows of a chunk: `out = finish(start + source · weights)`.
 #[inline(always)]
 pub(crate) fn panel<S: Simd>(
     simd: S,
-    start: Line,
-    source: &[Line],
+    start: Start,
     weights: &[Line],
     steps: &[Step],
     finish: Finish,
     out: &mut [Line],
 ) {
-    let start = start.load(simd);
     // First operand: a NaN in the second comes through, so a diverged run shows.
     let zero = f32x16::splat(simd, 0.0);
     for (row, count) in tiles(out.len()) {
         with_rows!(count, R => {
-            let sums = rows_by_columns::<S, R>(simd, start, source, row, weights, steps);
+            let sums: [f32x16<S>; R] = match start {
+                Start::Same(line) => [line.load(simd); R],
+                Start::Each(lines) => std::array::from_fn(|r| lines[row + r].load(simd)),
+                Start::Both(a, b) => std::array::from_fn(|r| a[row + r].load(simd) + b[row + r].load(simd)),
+            };
+            let sums = rows_by_columns::<S, R>(simd, sums, row, weights, steps);
             for (line, sum) in out[row..row + R].iter_mut().zip(sums) {
                 line.store(if finish == Finish::Relu { zero.max(sum) } else { sum });
             }
@@ -164,15 +174,31 @@ pub(crate) fn panel<S: Simd>(
     }
 }
 
-/// As [`panel`], from planes: a step's source is the first of the chunk's rows of one input value,
-/// its weight one line.
+/// `out = a − b`, line by line.
+#[inline(always)]
+pub(crate) fn difference<S: Simd>(simd: S, a: &[Line], b: &[Line], out: &mut [Line]) {
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        out.store(a.load(simd) - b.load(simd));
+    }
+}
+
+/// `out = a + b`, line by line.
+#[inline(always)]
+pub(crate) fn sum<S: Simd>(simd: S, a: &[Line], b: &[Line], out: &mut [Line]) {
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        out.store(a.load(simd) + b.load(simd));
+    }
+}
+
+/// As [`panel`] with a ReLU, from planes: a step is the first of the chunk's rows of one input value, and the
+/// weight line it meets.
 #[inline(always)]
 pub(crate) fn panel_from_planes<S: Simd>(
     simd: S,
     start: Line,
     planes: &[f32],
     weights: &[Line],
-    steps: &[Step],
+    steps: &[(usize, usize)],
     out: &mut [Line],
 ) {
     let start = start.load(simd);
@@ -180,10 +206,9 @@ pub(crate) fn panel_from_planes<S: Simd>(
     for (row, count) in tiles(out.len()) {
         with_rows!(count, R => {
             let mut sums = [start; R];
-            for step in steps {
-                let first = step.source + row;
-                let values: &[f32; R] = planes[first..first + R].try_into().expect("R rows");
-                let weight = weights[step.weight].load(simd);
+            for &(plane, weight) in steps {
+                let values: &[f32; R] = planes[plane + row..plane + row + R].try_into().expect("R rows");
+                let weight = weights[weight].load(simd);
                 for r in 0..R {
                     sums[r] = f32x16::splat(simd, values[r]).mul_add(weight, sums[r]);
                 }
