@@ -6,8 +6,8 @@ use proptest::test_runner::{Config, RngSeed};
 
 use crate::operation::{BatchStatistics, Block, RunningStatistics, shapes};
 use crate::{
-    BlockParameters, BlockShape, Level, composed, conv_relu_bn_stack, conv_relu_bn_stack_inference, cosine,
-    negative_cosine_similarity, stack,
+    BlockParameters, BlockShape, Level, composed, conv_relu_bn_stack, conv_relu_bn_stack_inference,
+    conv_relu_bn_stack_of_bytes, cosine, negative_cosine_similarity, stack,
 };
 
 /// A stack, an input and what to weigh the features with.
@@ -221,12 +221,8 @@ proptest! {
     #[test]
     fn inference_agrees(batch in 1..120usize, size in 1..12usize, inputs in 1..4usize, outputs in 1..40usize) {
         let case = Case::new(batch, 1, (size, size + 1), &[inputs, outputs, 20], &[2, 1]);
-        let device = Device::flex();
         let mut draws = Draws(9);
-        let running: Vec<RunningStatistics> = case.blocks.iter().map(|block| RunningStatistics {
-            mean: draws.uniform(block.bias.dims(), -0.5, 0.5, &device),
-            variance: draws.uniform(block.bias.dims(), 0.1, 2.0, &device),
-        }).collect();
+        let running = statistics(&case.blocks, &mut draws);
         let expected =
             composed::conv_relu_bn_stack_inference(case.input.clone().inner(), &case.blocks, &running);
         let fused = conv_relu_bn_stack_inference(case.input.clone(), &case.blocks, &running);
@@ -235,6 +231,54 @@ proptest! {
         let distance = distance(&expected, &values(fused)) / largest(&expected).max(1.0);
         prop_assert!(distance < 1e-5, "{}", distance);
     }
+}
+
+/// Statistics such as a trained stack has.
+fn statistics(blocks: &[Block], draws: &mut Draws) -> Vec<RunningStatistics> {
+    let device = Device::flex();
+    let mut each = |block: &Block| RunningStatistics {
+        mean: draws.uniform(block.bias.dims(), -0.5, 0.5, &device),
+        variance: draws.uniform(block.bias.dims(), 0.1, 2.0, &device),
+    };
+    blocks.iter().map(&mut each).collect()
+}
+
+/// Features of bytes are, bit for bit, those of the same images in f32, whatever the number of images and threads.
+#[test]
+fn bytes_are_the_values_from_0_to_1() {
+    let case = Case::new(1, 1, (9, 7), &[2, 20, 33], &[2, 2]);
+    let running = statistics(&case.blocks, &mut Draws(9));
+    let each = 2 * 9 * 7;
+    let bytes: Vec<u8> = (0..101 * each).map(|i| (i * i % 256) as u8).collect();
+    let floats = |count: usize| {
+        let values: Vec<f32> = bytes[..count * each].iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        Tensor::<4>::from_data(TensorData::new(values, [count, 2, 9, 7]), &Device::flex())
+    };
+    let bits = |features: &[f32]| features.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+    let all = conv_relu_bn_stack_of_bytes(&bytes, [2, 9, 7], &case.blocks, &running);
+    let width = all.len() / 101;
+    for (count, threads) in [(1, 1), (16, 4), (48, 2), (49, 1), (95, 2), (101, 4)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let pixels = &bytes[..count * each];
+        let some = pool.install(|| conv_relu_bn_stack_of_bytes(pixels, [2, 9, 7], &case.blocks, &running));
+        assert_eq!(bits(&some), bits(&all[..count * width]), "{count} images on {threads} threads");
+        let of_floats = conv_relu_bn_stack_inference(floats(count), &case.blocks, &running);
+        assert_eq!(of_floats.dims(), [count, width]);
+        assert_eq!(bits(&some), bits(&of_floats.into_data().iter::<f32>().collect::<Vec<_>>()), "{count} images");
+    }
+    assert!(conv_relu_bn_stack_of_bytes(&[], [2, 9, 7], &case.blocks, &running).is_empty());
+}
+
+/// More images than the composed form takes at a time.
+#[test]
+fn bytes_agree_with_the_composed_form() {
+    let case = Case::new(1, 1, (5, 4), &[1, 6, 18], &[2, 1]);
+    let running = statistics(&case.blocks, &mut Draws(9));
+    let bytes: Vec<u8> = (0..515 * 20).map(|i| (i * 7919 % 256) as u8).collect();
+    let wide = |features: Vec<f32>| features.into_iter().map(f64::from).collect::<Vec<f64>>();
+    let fused = wide(conv_relu_bn_stack_of_bytes(&bytes, [1, 5, 4], &case.blocks, &running));
+    let composed = wide(composed::conv_relu_bn_stack_of_bytes(&bytes, [1, 5, 4], &case.blocks, &running));
+    assert!(distance(&fused, &composed) / largest(&composed).max(1.0) < 1e-5);
 }
 
 /// Bits of everything a step computes on `threads` threads.
