@@ -1,7 +1,8 @@
 //! The stack composed of Burn's own operations: for other devices, and as the reference in tests.
 
-use burn::tensor::{Tensor, activation::relu, module::conv2d, ops::ConvOptions};
+use burn::tensor::{Tensor, TensorData, activation::relu, module::conv2d, ops::ConvOptions};
 
+use crate::inference::Pixel;
 use crate::operation::{BatchStatistics, Block, RunningStatistics};
 
 fn convolve(input: Tensor<4>, block: &Block) -> Tensor<4> {
@@ -72,4 +73,26 @@ pub(crate) fn conv_relu_bn_stack_inference(
         values = normalise(relu(convolve(values, &block)), mean, variance, &block);
     }
     values.flatten(1, 3)
+}
+
+/// See [`crate::conv_relu_bn_stack_of_bytes`].
+pub(crate) fn conv_relu_bn_stack_of_bytes(
+    pixels: &[u8],
+    [channels, height, width]: [usize; 3],
+    blocks: &[Block],
+    running: &[RunningStatistics],
+) -> Vec<f32> {
+    /// Images a pass: what lies between the blocks must fit the device's memory.
+    const BATCH: usize = 512;
+    let each = channels * height * width;
+    assert!(each > 0 && pixels.len().is_multiple_of(each), "whole images of {each} values");
+    let device = blocks.first().expect("a stack has at least one block").weight.device().inner();
+    let mut features = Vec::new();
+    for bytes in pixels.chunks(BATCH * each) {
+        let values: Vec<f32> = bytes.iter().map(|byte| byte.value()).collect();
+        let data = TensorData::new(values, [bytes.len() / each, channels, height, width]);
+        let output = conv_relu_bn_stack_inference(Tensor::from_data(data, &device), blocks, running);
+        features.extend(output.into_data_as::<f32>().iter::<f32>());
+    }
+    features
 }

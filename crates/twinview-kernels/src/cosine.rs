@@ -24,15 +24,15 @@ const EPSILON: f32 = 1e-6;
 
 /// Dot product and lengths of one pair of rows.
 #[derive(Clone, Copy, Debug)]
-struct Pair {
-    cosine: f32,
-    prediction: f32,
-    target: f32,
+pub(crate) struct Pair {
+    pub(crate) cosine: f32,
+    pub(crate) prediction: f32,
+    pub(crate) target: f32,
 }
 
 impl Pair {
     #[inline(always)]
-    fn new<S: Simd>(simd: S, prediction: &[f32], target: &[f32]) -> Self {
+    pub(crate) fn new<S: Simd>(simd: S, prediction: &[f32], target: &[f32]) -> Self {
         let zero = f32x16::splat(simd, 0.0);
         let (mut dot, mut squares, mut target_squares) = (zero, zero, zero);
         let (lines, rest) = prediction.as_chunks::<LANES>();

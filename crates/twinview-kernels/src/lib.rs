@@ -23,6 +23,7 @@ mod backward;
 mod composed;
 mod cosine;
 mod forward;
+mod inference;
 mod linear;
 mod normalise;
 mod operation;
@@ -39,9 +40,13 @@ mod workspace;
 
 pub use cosine::negative_cosine_similarity;
 pub use fearless_simd::Level;
+pub use inference::{Pixel, inference};
 pub use linear::linear;
 pub use normalise::Moments;
-pub use operation::{BatchStatistics, Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference};
+pub use operation::{
+    BatchStatistics, Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference,
+    conv_relu_bn_stack_of_bytes,
+};
 pub use plan::BlockShape;
 pub use rows_norm::batch_norm;
-pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward, inference};
+pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};

@@ -16,6 +16,7 @@ use fearless_simd::Level;
 use std::sync::Arc;
 
 use crate::composed;
+use crate::inference::{Pixel, inference};
 use crate::normalise::Moments;
 use crate::plan::BlockShape;
 use crate::stack::{self, BlockParameters, Tape};
@@ -264,7 +265,36 @@ pub fn conv_relu_bn_stack_inference(input: Tensor<4>, blocks: &[Block], running:
     if !fused(&input) {
         return composed::conv_relu_bn_stack_inference(input, blocks, running);
     }
-    let layout = Layout::new(input.dims(), blocks, 1);
+    let (size, batch) = (input.dims(), input.dims()[0]);
+    let input = input.try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous();
+    let features = infer(slice(&input), size, blocks, running);
+    let width = features.len() / batch;
+    Tensor::from_primitive::<Flex>(tensor(features, [batch, width]))
+}
+
+/// The same for images of bytes, 0..=255 for 0 to 1, `[batch, channels, height, width]`; `size` is
+/// `[channels, height, width]`. Returns the values of the features `[batch, channels × height × width]`.
+///
+/// On the CPU the features are the only large thing that is made, and each is written once.
+///
+/// # Panics
+/// As [`conv_relu_bn_stack_inference`], and when `pixels` are not whole images.
+pub fn conv_relu_bn_stack_of_bytes(
+    pixels: &[u8],
+    size: [usize; 3],
+    blocks: &[Block],
+    running: &[RunningStatistics],
+) -> Vec<f32> {
+    let [channels, height, width] = size;
+    if !blocks.first().is_some_and(|block| fused(&block.weight)) {
+        return composed::conv_relu_bn_stack_of_bytes(pixels, size, blocks, running);
+    }
+    infer(pixels, [pixels.len() / size.iter().product::<usize>(), channels, height, width], blocks, running)
+}
+
+/// The features of `input`, of the given size, by the fused kernels.
+fn infer<P: Pixel>(input: &[P], size: [usize; 4], blocks: &[Block], running: &[RunningStatistics]) -> Vec<f32> {
+    let layout = Layout::new(size, blocks, 1);
     let values = |tensor: Tensor<1>| -> FlexTensor {
         tensor.inner().try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous()
     };
@@ -276,10 +306,5 @@ pub fn conv_relu_bn_stack_inference(input: Tensor<4>, blocks: &[Block], running:
         })
         .collect();
     let parameters = values(flatten(blocks));
-    let batch = input.dims()[0];
-    let input = input.try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous();
-    let blocks = layout.parameters(slice(&parameters));
-    let features = stack::inference(Level::new(), slice(&input), &layout.shapes, &blocks, &moments);
-    let width = features.len() / batch;
-    Tensor::from_primitive::<Flex>(tensor(features, [batch, width]))
+    inference(Level::new(), input, &layout.shapes, &layout.parameters(slice(&parameters)), &moments)
 }

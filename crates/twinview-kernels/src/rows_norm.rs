@@ -28,17 +28,17 @@ const BRICK: usize = 48;
 const TASK_ROWS: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
-struct Layout {
-    rows: usize,
-    channels: usize,
-    groups: usize,
-    epsilon: f32,
-    with_relu: bool,
+pub(crate) struct Layout {
+    pub(crate) rows: usize,
+    pub(crate) channels: usize,
+    pub(crate) groups: usize,
+    pub(crate) epsilon: f32,
+    pub(crate) with_relu: bool,
 }
 
 /// The forward pass of one group, as far as the way back needs it.
 #[derive(Clone, Debug)]
-struct Normalisation {
+pub(crate) struct Normalisation {
     moments: Moments,
     affine: Affine,
 }
@@ -58,8 +58,13 @@ impl Layout {
     }
 
     /// Each group's statistics and what they make of its values.
-    fn normalisations(&self, input: &[f32], gamma: &[f32], beta: &[f32]) -> Vec<Normalisation> {
-        let level = Level::new();
+    pub(crate) fn normalisations(
+        &self,
+        level: Level,
+        input: &[f32],
+        gamma: &[f32],
+        beta: &[f32],
+    ) -> Vec<Normalisation> {
         let count = self.rows / self.groups;
         let of_block = |group: usize, block: usize| {
             let values = &input[group * self.group()..][..self.group()];
@@ -96,13 +101,13 @@ impl Layout {
     }
 
     /// Gradients of the input, the scale and the shift.
-    fn backward(
+    pub(crate) fn backward(
         &self,
+        level: Level,
         input: &[f32],
         gradient: &[f32],
         normalisations: &[Normalisation],
     ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-        let level = Level::new();
         let count = (self.rows / self.groups) as f64;
         let passes = |normalised: f32| !self.with_relu || normalised > 0.0;
         let of_block = |group: usize, block: usize| {
@@ -183,7 +188,7 @@ fn run(
     beta: &FlexTensor,
     layout: Layout,
 ) -> (FlexTensor, FlexTensor, Vec<Normalisation>) {
-    let normalisations = layout.normalisations(slice(input), slice(gamma), slice(beta));
+    let normalisations = layout.normalisations(Level::new(), slice(input), slice(gamma), slice(beta));
     let output = layout.forward(slice(input), &normalisations);
     let means = normalisations.iter().flat_map(|n| &n.moments.mean);
     let statistics: Vec<f32> = means.chain(normalisations.iter().flat_map(|n| &n.moments.variance)).copied().collect();
@@ -221,7 +226,7 @@ impl Backward<Flex, 3> for BatchNormBackward {
     fn backward(self, ops: Ops<Saved, 3>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let Saved { input, normalisations, layout } = ops.state;
         let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (input, gamma, beta) = layout.backward(slice(&input), slice(&gradient), &normalisations);
+        let (input, gamma, beta) = layout.backward(Level::new(), slice(&input), slice(&gradient), &normalisations);
         let [input_node, gamma_node, beta_node] = ops.parents;
         if let Some(node) = input_node {
             grads.register::<Flex>(node.id, tensor(input, [layout.rows, layout.channels]));
@@ -291,7 +296,12 @@ pub fn batch_norm(
 }
 
 /// The same composed of Burn's operations.
-fn composed(input: Tensor<2>, gamma: Tensor<1>, beta: Tensor<1>, layout: Layout) -> (Tensor<2>, BatchStatistics) {
+pub(crate) fn composed(
+    input: Tensor<2>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    layout: Layout,
+) -> (Tensor<2>, BatchStatistics) {
     let (mut parts, mut means, mut variances) = (Vec::new(), Vec::new(), Vec::new());
     for part in input.chunk(layout.groups, 0) {
         let mean = part.clone().mean_dim(0);

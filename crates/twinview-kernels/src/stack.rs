@@ -1,4 +1,4 @@
-//! The whole stack of blocks on plain slices: training forward, backward, and inference.
+//! The whole stack of blocks on plain slices: training forward and backward.
 
 use fearless_simd::Level;
 use rayon::prelude::*;
@@ -93,7 +93,7 @@ pub fn forward(
     shapes: &[BlockShape],
     blocks: &[BlockParameters],
 ) -> (Vec<f32>, Tape) {
-    let batch = check(input, shapes, blocks);
+    let batch = check(input.len(), shapes, blocks);
     assert!(groups > 0 && batch > 0 && batch.is_multiple_of(groups), "{batch} images in {groups} equal groups");
     let chunks = chunks(batch, groups);
     let first = &shapes[0];
@@ -187,59 +187,8 @@ pub fn backward(
     (gradients, input)
 }
 
-/// Runs the blocks on `input`, `[batch, channels, height, width]`, normalised by the given (running)
-/// statistics, one [`Moments`] a block. Returns the features `[batch, channels × positions]`.
-///
-/// A chunk of images goes through all blocks before the next begins, so memory beyond input and output stays small
-/// whatever the batch.
-///
-/// # Panics
-/// Panics when lengths do not fit the shapes.
-pub fn inference(
-    level: Level,
-    input: &[f32],
-    shapes: &[BlockShape],
-    blocks: &[BlockParameters],
-    moments: &[Moments],
-) -> Vec<f32> {
-    let batch = check(input, shapes, blocks);
-    assert_eq!(moments.len(), shapes.len(), "statistics of each block");
-    let first = &shapes[0];
-    let last = &shapes[shapes.len() - 1];
-    let affines: Vec<Affine> =
-        blocks.iter().zip(moments).flat_map(|(b, m)| affines(std::slice::from_ref(m), b)).collect();
-    let planes = pack::planes(first, blocks[0].weight);
-    let biases: Vec<Vec<Line>> = blocks.iter().map(|block| pack::channels(block.bias)).collect();
-    let weights: Vec<_> = (1..shapes.len())
-        .map(|i| [pack::forward(&shapes[i], blocks[i].weight, &affines[i - 1].scale, &affines[i - 1].shift)])
-        .collect();
-    let mut out = vec![0.0; batch * last.out_features()];
-    let chunks = chunks(batch, 1);
-    crate::plan::rows(&mut out, &chunks, 1, last.out_features()).into_par_iter().for_each(|task| {
-        let rows = task.chunk.rows;
-        let features = first.in_channels * first.in_positions();
-        // On its own the chunk starts at image 0.
-        let chunk = [Chunk { group: 0, first: 0, rows }];
-        let input = forward::to_planes(task.chunk.of(input, features), features, &chunk);
-        let mut values: Option<Buffer<Line>> = None;
-        for (index, shape) in shapes.iter().enumerate() {
-            let source = match &values {
-                None => Source::Planes(&input, &planes),
-                Some(values) => Source::Values(values, &weights[index - 1]),
-            };
-            let mut next = Buffer::new(rows * shape.out_positions() * shape.out_blocks());
-            forward::chunk(level, shape, &biases[index], source, chunk[0], &mut next);
-            values = Some(next);
-        }
-        if let Some(values) = values {
-            forward::write_features(last, &values, rows, &affines[shapes.len() - 1], task.data);
-        }
-    });
-    out
-}
-
-/// Checks that everything fits; returns the number of images.
-fn check(input: &[f32], shapes: &[BlockShape], blocks: &[BlockParameters]) -> usize {
+/// Checks that everything fits an input of so many values; returns the number of images.
+pub(crate) fn check(input: usize, shapes: &[BlockShape], blocks: &[BlockParameters]) -> usize {
     assert!(!shapes.is_empty(), "a stack has at least one block");
     assert_eq!(shapes.len(), blocks.len(), "parameters of each block");
     for (shape, block) in shapes.iter().zip(blocks) {
@@ -258,6 +207,6 @@ fn check(input: &[f32], shapes: &[BlockShape], blocks: &[BlockParameters]) -> us
         );
     }
     let features = shapes[0].in_channels * shapes[0].in_positions();
-    assert!(features > 0 && input.len().is_multiple_of(features), "whole images of {features} values");
-    input.len() / features
+    assert!(features > 0 && input.is_multiple_of(features), "whole images of {features} values");
+    input / features
 }

@@ -4,7 +4,6 @@ pub(crate) mod data;
 pub(crate) mod train;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use twinview::backbone::ConvStackConfig;
 use twinview::dataset::{Dataset, Split};
@@ -58,7 +57,7 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     let recipe: Recipe = merged(preset(args.recipe).0.toml(), None, &[])?;
     let MethodName::Simsiam = args.method;
-    let images = Arc::new(data::open(&args.data)?.train.images);
+    let images = data::open(&args.data)?.train.images;
     let times = benchmark(&recipe, &images, args.batch, args.steps, &settings::device())?;
     if args.json {
         return output::line(serde_json::json!(times));

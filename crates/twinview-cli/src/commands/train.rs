@@ -1,7 +1,5 @@
 //! `twinview train`, `pretrain` and `probe`.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use twinview::augment::Augmentation;
 use twinview::backbone::initialise;
@@ -73,7 +71,7 @@ pub(crate) fn pretrain(args: PretrainArgs) -> Result<()> {
         plan: &plan,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
-    let images = Arc::new(dataset.train.images.clone());
+    let images = dataset.train.images;
     with_context(&args.run, &run, |context| {
         let model: SimSiam = initialise(SimSiamConfig::for_images(&images).init(&context.device), plan.seed);
         training::pretrain(model, "SimSiam pretraining", &images, &plan, &run, context).map(drop)

@@ -1,8 +1,7 @@
 //! Making the views of the next batch while this one is trained on.
 
 use std::any::Any;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -22,13 +21,11 @@ pub struct ViewBatch {
 
 /// The views of a schedule of batches, in its order, made ahead by threads of its own.
 ///
-/// One batch is ready and one is being made while the caller works, so with [`Prefetch::recycle`] three buffers
-/// serve a whole run. The first error ends the sequence. Dropping it stops the threads after the batch in hand.
+/// One batch is ready and one is being made while the caller works. The first error ends the sequence. Dropping it stops the threads after the batch in hand.
 #[derive(Debug)]
 pub struct Prefetch {
     /// `None` once the sequence has ended.
     ready: Option<Receiver<Result<ViewBatch>>>,
-    used: Sender<Vec<f32>>,
     worker: Option<JoinHandle<()>>,
 }
 
@@ -37,7 +34,7 @@ impl Prefetch {
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn new<S>(images: Arc<Images>, schedule: S, maker: ViewMaker) -> Result<Self>
+    pub fn new<S>(images: &Images, schedule: S, maker: ViewMaker) -> Result<Self>
     where
         S: IntoIterator<Item = Batch>,
         S::IntoIter: Send + 'static,
@@ -49,19 +46,12 @@ impl Prefetch {
             |error: &dyn std::fmt::Display| Error::Config(format!("cannot start threads for views: {error}"));
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| no_threads(&error))?;
         let (send, ready) = sync_channel(1);
-        let (used, recycled) = channel();
-        let schedule = schedule.into_iter();
+        let (images, schedule) = (images.clone(), schedule.into_iter());
         let worker = thread::Builder::new()
             .name("views".into())
-            .spawn(move || work(&pool, &images, schedule, &maker, &send, &recycled))
+            .spawn(move || work(&pool, &images, schedule, &maker, &send))
             .map_err(|error| no_threads(&error))?;
-        Ok(Self { ready: Some(ready), used, worker: Some(worker) })
-    }
-
-    /// Gives a buffer back, to hold the views of a later batch.
-    pub fn recycle(&self, pixels: Vec<f32>) {
-        // Once the last batch is made nobody waits for buffers, and this one is simply freed.
-        let _ = self.used.send(pixels);
+        Ok(Self { ready: Some(ready), worker: Some(worker) })
     }
 }
 
@@ -71,10 +61,9 @@ fn work(
     schedule: impl Iterator<Item = Batch>,
     maker: &ViewMaker,
     ready: &SyncSender<Result<ViewBatch>>,
-    recycled: &Receiver<Vec<f32>>,
 ) {
     for batch in schedule {
-        let mut pixels = recycled.try_recv().unwrap_or_default();
+        let mut pixels = Vec::new();
         let made = pool.install(|| maker.make(images, &batch, &mut pixels));
         let failed = made.is_err();
         let gone = ready.send(made.map(|()| ViewBatch { batch, pixels })).is_err();
@@ -116,13 +105,14 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::augment::{Augmentation, shuffled_epoch};
 
-    fn images() -> Arc<Images> {
-        Arc::new(Images::new(1, 8, 8, (0..50 * 64).map(|i| (i % 251) as u8).collect()))
+    fn images() -> Images {
+        Images::new(1, 8, 8, (0..50 * 64).map(|i| (i % 251) as u8).collect())
     }
 
     fn maker() -> ViewMaker {
@@ -140,17 +130,11 @@ mod tests {
                 ViewBatch { batch: batch.clone(), pixels }
             })
             .collect();
-        let mut prefetch = Prefetch::new(images(), schedule, maker()).unwrap();
-        let mut buffers = std::collections::BTreeSet::new();
+        let mut prefetch = Prefetch::new(&images(), schedule, maker()).unwrap();
         for expected in expected {
-            let made = prefetch.next().unwrap().unwrap();
-            assert_eq!(made, expected);
-            // Batches of 16 and the shorter last ones pass through the same few buffers.
-            buffers.insert(made.pixels.as_ptr());
-            prefetch.recycle(made.pixels);
+            assert_eq!(prefetch.next().unwrap().unwrap(), expected);
         }
         assert!(prefetch.next().is_none() && prefetch.next().is_none());
-        assert!(buffers.len() < 12, "{} buffers for 12 batches", buffers.len());
     }
 
     #[test]
@@ -161,7 +145,7 @@ mod tests {
             count.fetch_add(1, Ordering::SeqCst);
             Batch { indices: vec![1], ..Batch::default() }
         });
-        let mut prefetch = Prefetch::new(images(), endless, maker()).unwrap();
+        let mut prefetch = Prefetch::new(&images(), endless, maker()).unwrap();
         prefetch.next().unwrap().unwrap();
         drop(prefetch);
         // The drop waited for the thread: one batch was taken, one lay ready, one was in hand, one may have been begun.
@@ -172,7 +156,7 @@ mod tests {
     #[test]
     fn an_error_is_given_once_and_ends_the_sequence() {
         let schedule = [vec![1], vec![50], vec![2]].map(|indices| Batch { indices, ..Batch::default() });
-        let mut prefetch = Prefetch::new(images(), schedule, maker()).unwrap();
+        let mut prefetch = Prefetch::new(&images(), schedule, maker()).unwrap();
         assert!(prefetch.next().unwrap().is_ok());
         assert!(prefetch.next().unwrap().unwrap_err().to_string().contains("image 50 of 50"));
         assert!(prefetch.next().is_none());
@@ -184,7 +168,7 @@ mod tests {
             assert!(number < 1, "no batch {number}");
             Batch { indices: vec![1], ..Batch::default() }
         });
-        let mut prefetch = Prefetch::new(images(), schedule, maker()).unwrap();
+        let mut prefetch = Prefetch::new(&images(), schedule, maker()).unwrap();
         assert!(prefetch.next().unwrap().is_ok());
         assert!(prefetch.next().unwrap().unwrap_err().to_string().contains("no batch 1"));
         assert!(prefetch.next().is_none());

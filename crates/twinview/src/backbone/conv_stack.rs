@@ -2,7 +2,9 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use twinview_kernels::{Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference};
+use twinview_kernels::{
+    Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference, conv_relu_bn_stack_of_bytes,
+};
 
 use super::{BatchNorm, Mode};
 
@@ -63,14 +65,26 @@ impl ConvStack {
                 }
                 features
             }
-            Mode::Eval => {
-                let running = |block: &ConvBlock| RunningStatistics {
-                    mean: block.norm.running_mean.value_sync(),
-                    variance: block.norm.running_var.value_sync(),
-                };
-                conv_relu_bn_stack_inference(images, &blocks, &self.blocks.iter().map(running).collect::<Vec<_>>())
-            }
+            Mode::Eval => conv_relu_bn_stack_inference(images, &blocks, &self.running()),
         }
+    }
+
+    /// Features of images of bytes, `[count, channels, height, width]` in 0..=255, with the running statistics:
+    /// `[count, features]`. The bytes are taken as 0..1. `size` is `[channels, height, width]`.
+    ///
+    /// # Panics
+    /// When the images have another number of channels than the stack takes, or `pixels` are not whole images.
+    pub fn encode(&self, pixels: &[u8], size: [usize; 3]) -> Vec<f32> {
+        let blocks: Vec<Block> = self.blocks.iter().map(ConvBlock::kernel).collect();
+        conv_relu_bn_stack_of_bytes(pixels, size, &blocks, &self.running())
+    }
+
+    fn running(&self) -> Vec<RunningStatistics> {
+        let running = |block: &ConvBlock| RunningStatistics {
+            mean: block.norm.running_mean.value_sync(),
+            variance: block.norm.running_var.value_sync(),
+        };
+        self.blocks.iter().map(running).collect()
     }
 
     /// Where its weights live.

@@ -13,6 +13,8 @@
 //! # Ok::<(), twinview::Error>(())
 //! ```
 
+use std::sync::Arc;
+
 mod apt;
 pub mod catalog;
 mod download;
@@ -46,12 +48,14 @@ pub enum Progress<'a> {
 }
 
 /// Images of one size, in memory as bytes: `[count, channels, height, width]`, u8 in 0..=255.
+///
+/// A clone shares the pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
     channels: usize,
     height: usize,
     width: usize,
-    pixels: Vec<u8>,
+    pixels: Arc<Vec<u8>>,
 }
 
 impl Images {
@@ -62,7 +66,7 @@ impl Images {
     pub fn new(channels: usize, height: usize, width: usize, pixels: Vec<u8>) -> Self {
         let size = channels * height * width;
         assert!(size > 0 && pixels.len().is_multiple_of(size), "{} bytes are no images of {size}", pixels.len());
-        Self { channels, height, width, pixels }
+        Self { channels, height, width, pixels: Arc::new(pixels) }
     }
 
     /// How many images there are.
@@ -109,7 +113,7 @@ impl Images {
     pub fn select(&self, indices: &[usize]) -> Self {
         let mut pixels = Vec::with_capacity(indices.len() * self.image_len());
         indices.iter().for_each(|&index| pixels.extend_from_slice(self.image(index)));
-        Self { pixels, ..*self }
+        Self { pixels: Arc::new(pixels), ..*self }
     }
 }
 

@@ -1,14 +1,8 @@
 //! What a frozen encoder makes of images.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
-
-use crate::backbone::{ConvStack, Mode};
+use crate::backbone::ConvStack;
 use crate::dataset::Images;
 use crate::{Error, Result};
-
-/// Images a pass: enough to keep every core busy, few enough to stay in the cache.
-const BATCH: usize = 512;
 
 /// Feature vectors, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,20 +47,43 @@ pub fn extract(backbone: &ConvStack, images: &Images) -> Result<Features> {
             config.in_channels
         )));
     }
-    let backbone = backbone.valid();
-    let values = in_batches(images, &backbone.device(), |pixels| backbone.forward(pixels, 1, Mode::Eval));
+    let values = backbone.encode(images.pixels(), [images.channels(), images.height(), images.width()]);
     Ok(Features { values, dimensions: config.features(images.height(), images.width()) })
 }
 
-/// What `forward` makes of all images, a batch at a time: the rows of its outputs behind one another.
-pub fn in_batches(images: &Images, device: &Device, forward: impl Fn(Tensor<4>) -> Tensor<2>) -> Vec<f32> {
-    let [channels, height, width] = [images.channels(), images.height(), images.width()];
-    let mut rows = Vec::new();
-    for bytes in images.pixels().chunks(BATCH * images.image_len()) {
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Tensor, TensorData};
+
+    use super::*;
+    use crate::backbone::{ConvStackConfig, Mode, initialise};
+    use crate::training::cpu;
+
+    #[test]
+    fn features_are_what_the_encoder_makes_of_the_pixels_from_0_to_1() {
+        let config = ConvStackConfig { in_channels: 2, widths: vec![5, 18] };
+        let backbone = initialise(config.init(&cpu()), 3);
+        let bytes: Vec<u8> = (0..131 * 2 * 7 * 6).map(|i| (i * i % 256) as u8).collect();
         let pixels: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
-        let shape = [bytes.len() / images.image_len(), channels, height, width];
-        let output = forward(Tensor::from_data(TensorData::new(pixels, shape), device));
-        rows.extend(output.into_data_as::<f32>().iter::<f32>());
+        let pixels = Tensor::from_data(TensorData::new(pixels, [131, 2, 7, 6]), &cpu());
+        // So that the running statistics are not those of a fresh encoder.
+        backbone.forward(pixels.clone(), 1, Mode::Train);
+        let features = extract(&backbone, &Images::new(2, 7, 6, bytes)).unwrap();
+        assert_eq!((features.rows(), features.dimensions()), (131, 18 * 2 * 2));
+        let expected = backbone.forward(pixels, 1, Mode::Eval).into_data_as::<f32>();
+        assert_eq!(features.values(), expected.iter::<f32>().collect::<Vec<_>>());
+        assert!(features.values().iter().any(|&value| value != features.values()[0]));
     }
-    rows
+
+    #[test]
+    fn images_that_do_not_fit_are_refused() {
+        let backbone = ConvStackConfig::article().init(&cpu());
+        for (images, expected) in [
+            (Images::new(1, 28, 28, Vec::new()), "0 images of 1 channels"),
+            (Images::new(3, 4, 4, vec![0; 48]), "1 images of 3 channels cannot be encoded"),
+        ] {
+            let message = extract(&backbone, &images).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ mod umap;
 
 pub use classify::{Vote, accuracy, classify};
 pub use export::{read_npy, write_csv, write_npy};
-pub use features::{Features, extract, in_batches};
+pub use features::{Features, extract};
 pub use neighbours::{Neighbours, knn, knn_within};
 pub use space::Metric;
 pub use trustworthiness::trustworthiness;

@@ -1,7 +1,6 @@
 //! The arms of the comparison: one way each to come by a classifier.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Recipe;
 use crate::backbone::initialise;
-use crate::dataset::{Dataset, Images, Split, first_k};
+use crate::dataset::{Dataset, Split, first_k};
 use crate::evaluation::ClassificationReport;
 use crate::files;
 use crate::method::{Classifier, ClassifierConfig, SimSiam, SimSiamConfig};
@@ -127,18 +126,17 @@ pub(super) struct Experiment<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) origin: &'a Origin,
     pub(super) few: Split,
-    pub(super) images: Arc<Images>,
 }
 
 impl<'a> Experiment<'a> {
     pub(super) fn new(root: &'a Path, recipe: &'a Recipe, dataset: &'a Dataset, origin: &'a Origin) -> Result<Self> {
         let few = dataset.train.select(&first_k(&dataset.train, recipe.labels)?);
-        Ok(Self { root, recipe, dataset, origin, few, images: Arc::new(dataset.train.images.clone()) })
+        Ok(Self { root, recipe, dataset, origin, few })
     }
 
     /// The sizes of a classifier for this dataset.
     pub(super) fn classifier(&self) -> ClassifierConfig {
-        ClassifierConfig::for_images(&self.images, self.dataset.class_names.len())
+        ClassifierConfig::for_images(&self.dataset.train.images, self.dataset.class_names.len())
     }
 
     /// SimSiam's encoder number `index`, trained if it is not yet.
@@ -147,8 +145,16 @@ impl<'a> Experiment<'a> {
         let plan = Plan { seed: plan.seed + index, ..plan };
         let run = RunDir::open(self.root.join("pretraining").join(format!("seed-{index}")), &plan, true, self.origin)?;
         if !run.is_finished() {
-            let model: SimSiam = initialise(SimSiamConfig::for_images(&self.images).init(&context.device), plan.seed);
-            pretrain(model, &format!("SimSiam pretraining, seed {index}"), &self.images, &plan, &run, context)?;
+            let model: SimSiam =
+                initialise(SimSiamConfig::for_images(&self.dataset.train.images).init(&context.device), plan.seed);
+            pretrain(
+                model,
+                &format!("SimSiam pretraining, seed {index}"),
+                &self.dataset.train.images,
+                &plan,
+                &run,
+                context,
+            )?;
         }
         run.weights()
     }
@@ -200,7 +206,7 @@ impl<'a> Experiment<'a> {
             Arm::RandomFrozen => {
                 // A fair control: what stands still must have seen the images, as a pretrained encoder has.
                 if statistics == Statistics::Fixed {
-                    calibrate(&model.backbone, &self.images, plan.seed)?;
+                    calibrate(&model.backbone, &self.dataset.train.images, plan.seed)?;
                 }
                 train_head(model, &label, split, &frozen, &run, context)
             }

@@ -1,6 +1,5 @@
 //! How long the parts of a pretraining step take.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -56,13 +55,7 @@ pub struct StepTimes {
 ///
 /// # Errors
 /// When there are no steps to time, or fewer images than a batch.
-pub fn benchmark(
-    recipe: &Recipe,
-    images: &Arc<Images>,
-    batch: usize,
-    steps: usize,
-    device: &Device,
-) -> Result<StepTimes> {
+pub fn benchmark(recipe: &Recipe, images: &Images, batch: usize, steps: usize, device: &Device) -> Result<StepTimes> {
     if steps == 0 || steps > MOST_STEPS {
         return Err(Error::Config(format!(
             "--steps {steps} cannot be timed; it must be at least 1 and at most {MOST_STEPS}"
@@ -101,7 +94,7 @@ pub fn benchmark(
     }
 
     let mut begun = Instant::now();
-    for (number, views) in Prefetch::new(Arc::clone(images), schedule.to_vec(), maker)?.enumerate() {
+    for (number, views) in Prefetch::new(images, schedule.to_vec(), maker)?.enumerate() {
         if number == WARMUP {
             begun = Instant::now();
         }

@@ -164,7 +164,7 @@ fn draw(
 fn view_pairs(experiment: &Experiment<'_>) -> Result<figures::Figure> {
     const SHOWN: usize = 10;
     let plan = &experiment.recipe.pretraining;
-    let images = &experiment.images;
+    let images = &experiment.dataset.train.images;
     let batch = Batch { epoch: 0, number: 0, indices: (0..images.len().min(SHOWN)).collect() };
     let mut pixels = Vec::new();
     ViewMaker::new(&plan.augmentation, images, 2, plan.seed)?.make(images, &batch, &mut pixels)?;

@@ -1,6 +1,5 @@
 //! The loop that every training is.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
@@ -37,11 +36,11 @@ pub(super) struct Job<'a> {
 
 /// The views of `schedule`, made ahead, with the number of images in each batch: what `open` is for images.
 pub(super) fn prefetched(
-    images: &Arc<Images>,
+    images: &Images,
     maker: ViewMaker,
     schedule: Box<dyn Iterator<Item = Batch> + Send>,
 ) -> Result<impl Iterator<Item = Result<(usize, ViewBatch)>> + use<>> {
-    let views = Prefetch::new(Arc::clone(images), schedule, maker)?;
+    let views = Prefetch::new(images, schedule, maker)?;
     Ok(views.map(|views| views.map(|views| (views.batch.indices.len(), views))))
 }
 

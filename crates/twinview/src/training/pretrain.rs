@@ -1,7 +1,5 @@
 //! Training without labels.
 
-use std::sync::Arc;
-
 use super::fit::{Job, Outcome, fit, prefetched};
 use super::supervised::to_tensor;
 use super::{Context, Plan, RunDir};
@@ -15,7 +13,7 @@ use crate::method::{Method, Step};
 pub fn pretrain<M: Method>(
     model: M,
     label: &str,
-    images: &Arc<Images>,
+    images: &Images,
     plan: &Plan,
     run: &RunDir,
     context: &mut Context<'_>,

@@ -1,7 +1,5 @@
 //! A head on a frozen backbone.
 
-use std::sync::Arc;
-
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -108,15 +106,15 @@ pub fn train_head(
             Classifier { backbone, fc }
         }
         Statistics::Updating => {
-            let images = Arc::new(split.images.clone());
-            let maker = ViewMaker::new(&plan.augmentation, &images, 1, plan.seed)?;
-            let open = |schedule| prefetched(&images, maker, schedule);
+            let images = &split.images;
+            let maker = ViewMaker::new(&plan.augmentation, images, 1, plan.seed)?;
+            let open = |schedule| prefetched(images, maker, schedule);
             // The whole classifier goes through the loop, so that its statistics are in the checkpoints.
             let whole = Classifier { backbone, fc };
             fit(whole, job, context, open, |model: &Classifier, views| {
                 let labels = labels_of(&split.labels, &views.batch.indices, &device);
                 let features =
-                    model.backbone.forward(to_tensor(views.pixels, &images, &device), 1, Mode::Train).detach();
+                    model.backbone.forward(to_tensor(views.pixels, images, &device), 1, Mode::Train).detach();
                 Outcome { loss: cross_entropy(model.fc.forward(features), labels), watched: None }
             })?
         }

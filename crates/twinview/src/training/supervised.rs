@@ -1,7 +1,5 @@
 //! Training with labels, and predicting them.
 
-use std::sync::Arc;
-
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -10,9 +8,11 @@ use super::{Context, Plan, RunDir};
 use crate::augment::ViewMaker;
 use crate::backbone::{Mode, state_dict};
 use crate::dataset::{Images, Split};
-use crate::embedding::in_batches;
 use crate::method::{Classifier, cross_entropy};
 use crate::{Error, Result};
+
+/// Images whose features are held at a time while their classes are predicted.
+const PREDICTED: usize = 1024;
 
 /// Trains all of `model` on `split`: views, forward, cross-entropy, backward, update.
 pub fn train_classifier(
@@ -23,14 +23,14 @@ pub fn train_classifier(
     run: &RunDir,
     context: &mut Context<'_>,
 ) -> Result<Classifier> {
-    let images = Arc::new(split.images.clone());
-    let maker = ViewMaker::new(&plan.augmentation, &images, 1, plan.seed)?;
+    let images = &split.images;
+    let maker = ViewMaker::new(&plan.augmentation, images, 1, plan.seed)?;
     let device = context.device.clone();
-    let open = |schedule| prefetched(&images, maker, schedule);
+    let open = |schedule| prefetched(images, maker, schedule);
     let model =
         fit(model, Job { label, count: split.len(), plan, run }, context, open, |model: &Classifier, views| {
             let labels = labels_of(&split.labels, &views.batch.indices, &device);
-            let pixels = to_tensor(views.pixels, &images, &device);
+            let pixels = to_tensor(views.pixels, images, &device);
             Outcome { loss: cross_entropy(model.forward(pixels, Mode::Train), labels), watched: None }
         })?;
     run.finish(&state_dict(&model))?;
@@ -69,10 +69,45 @@ pub fn predict(model: &Classifier, images: &Images) -> Result<Vec<u8>> {
             config.in_channels,
         )));
     }
-    let logits = in_batches(images, &model.fc.device(), |pixels| model.forward(pixels, Mode::Eval));
-    let classes = model.fc.classes();
-    let best = |row: &[f32]| {
-        row.iter().enumerate().fold(0, |best, (class, logit)| if *logit > row[best] { class } else { best })
-    };
-    Ok(logits.chunks_exact(classes).map(|row| best(row) as u8).collect())
+    let size = [images.channels(), images.height(), images.width()];
+    let mut classes = Vec::with_capacity(images.len());
+    for pixels in images.pixels().chunks(PREDICTED * images.image_len()) {
+        let features = model.backbone.encode(pixels, size);
+        let features = TensorData::new(features, [pixels.len() / images.image_len(), expected]);
+        let logits = model.fc.forward(Tensor::from_data(features, &model.fc.device())).into_data_as::<f32>();
+        let logits: Vec<f32> = logits.iter::<f32>().collect();
+        let best = |row: &[f32]| {
+            row.iter().enumerate().fold(0, |best, (class, logit)| if *logit > row[best] { class } else { best })
+        };
+        classes.extend(logits.chunks_exact(model.fc.classes()).map(|row| best(row) as u8));
+    }
+    Ok(classes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::initialise;
+    use crate::method::ClassifierConfig;
+    use crate::training::{calibrate, cpu};
+
+    #[test]
+    fn predicts_the_class_with_the_largest_logit_of_every_image() {
+        let count = PREDICTED + 37;
+        let bytes: Vec<u8> = (0..count * 64).map(|i| (i / 64 * 37 % 200 + i * i % 50) as u8).collect();
+        let images = Images::new(1, 8, 8, bytes);
+        let model = initialise(ClassifierConfig::for_images(&images, 4).init(&cpu()), 1);
+        let pixels = images.pixels().iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        let pixels = to_tensor(pixels, &images, &cpu());
+        // With the statistics of these images, features differ enough for the classes to differ.
+        calibrate(&model.backbone, &images, 0).unwrap();
+        let logits = model.forward(pixels, Mode::Eval).into_data_as::<f32>();
+        let logits: Vec<f32> = logits.iter::<f32>().collect();
+        let classes = predict(&model, &images).unwrap();
+        assert_eq!(classes.len(), count);
+        for (row, &class) in logits.chunks_exact(4).zip(&classes) {
+            assert!(row.iter().all(|&logit| logit <= row[usize::from(class)] + 1e-5));
+        }
+        assert!(classes.iter().any(|&class| class != classes[0]), "one class for all proves little");
+    }
 }

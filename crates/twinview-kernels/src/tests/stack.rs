@@ -1,13 +1,14 @@
-//! The fused stack against the composed one, over random shapes.
+//! The fused stack against the composed one.
 
 use burn::tensor::{DType, Device, Tensor, TensorData, activation::relu};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
+use proptest::test_runner::TestRunner;
 
+use super::{Draws, bits, distance, fixed, largest, values, wide};
 use crate::operation::{BatchStatistics, Block, RunningStatistics, shapes};
 use crate::{
-    BlockParameters, BlockShape, Level, composed, conv_relu_bn_stack, conv_relu_bn_stack_inference, cosine,
-    negative_cosine_similarity, stack,
+    BlockParameters, BlockShape, Level, composed, conv_relu_bn_stack, conv_relu_bn_stack_inference,
+    conv_relu_bn_stack_of_bytes, stack,
 };
 
 /// A stack, an input and what to weigh the features with.
@@ -15,23 +16,6 @@ struct Case {
     input: Tensor<4>,
     blocks: Vec<Block>,
     groups: usize,
-}
-
-/// Uniform values from a small generator of the tests' own (xorshift), the same on every machine.
-struct Draws(u64);
-
-impl Draws {
-    fn uniform<const D: usize>(&mut self, shape: [usize; D], low: f32, high: f32, device: &Device) -> Tensor<D> {
-        let values: Vec<f32> = (0..shape.iter().product())
-            .map(|_| {
-                self.0 ^= self.0 << 13;
-                self.0 ^= self.0 >> 7;
-                self.0 ^= self.0 << 17;
-                low + (high - low) * ((self.0 >> 40) as f32 / (1u32 << 24) as f32)
-            })
-            .collect();
-        Tensor::from_data(TensorData::new(values, shape), device)
-    }
 }
 
 impl Case {
@@ -93,25 +77,6 @@ impl Case {
     }
 }
 
-fn wide<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
-    tensor.clone().inner().cast(DType::F64).autodiff().require_grad()
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
-    tensor.into_data().iter::<f64>().collect()
-}
-
-/// Largest size of a value.
-fn largest(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |worst: f64, value| worst.max(value.abs()))
-}
-
-/// Largest difference.
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).fold(0.0, |worst: f64, (a, b)| worst.max((a - b).abs()))
-}
-
 /// Where each block's ReLU let values through in the fused forward pass, as 1 and 0: `[block]`, shaped as its output.
 fn masks(case: &Case) -> Vec<Tensor<4>> {
     let shapes = shapes(case.input.dims(), &case.blocks);
@@ -137,12 +102,21 @@ fn masks(case: &Case) -> Vec<Tensor<4>> {
     shapes.iter().enumerate().map(mask).collect()
 }
 
-/// Compares the fused stack with the composed one in double precision: it must be within 1e-5, or where
-/// a channel has so few values that normalising them magnifies rounding errors, no further than three times
-/// the composed one in single precision. At ReLU's kink, where rounding decides
-/// the side and so a whole gradient, the reference takes the fused pass's side; that this happens at the kink
-/// only is checked. A gradient is compared relative to the largest of its block or to 1, the size of the
-/// terms summed: normalisation may take nearly everything away and leave but their rounding errors.
+/// Compares the fused stack with the composed one in double precision.
+///
+/// Results are compared relative to the largest of their block or to 1, the size of the terms summed: normalisation may
+/// take nearly everything away and leave but their rounding errors. So compared, 99 cases in 100 are within 2e-6, as
+/// they are for the stack composed in single precision.
+///
+/// The rest is owed to single precision, not to the order of the sums. Where ReLU lets hardly anything through, a
+/// channel's values are what is left of terms of size 1 that cancelled. Normalising divides their rounding errors,
+/// about 1e-7, and the gradient's terms by a standard deviation that may be as small as the root of epsilon, 0.003:
+/// in 3,000 cases the errors beyond 4e-6, up to 2e-5, were all found with a channel whose deviation is below 0.01, and
+/// of about the same size for the composed stack. Hence the tolerance, which is tighter than 1e-5 from a deviation
+/// of 0.02 on.
+///
+/// At ReLU's kink, where rounding decides the side and so a whole gradient, the reference takes the fused pass's side;
+/// that this happens at the kink only is checked.
 fn compare(case: &Case) -> Result<(), TestCaseError> {
     let masks = masks(case);
     let reference = |input: Tensor<4>, blocks: &[Block], groups: usize| {
@@ -158,16 +132,18 @@ fn compare(case: &Case) -> Result<(), TestCaseError> {
     let features = conv_relu_bn_stack(case.input.clone(), &case.blocks, case.groups).0.dims();
     let weights = Draws(7).uniform(features, -1.0, 1.0, &Device::flex());
     let truth = case.in_f64().outcomes(reference, &weights.clone().cast(DType::F64));
-    let composed = case.outcomes(reference, &weights);
     let fused = case.outcomes(conv_relu_bn_stack, &weights);
-    for (((name, truth_values), (_, fused)), (_, composed)) in truth.iter().zip(&fused).zip(&composed) {
+    // A channel that lets nothing through has no rounding errors.
+    let variances = truth.iter().filter(|(name, _)| name.starts_with("variance")).flat_map(|(_, values)| values);
+    let smallest = variances.filter(|&&variance| variance > 0.0).fold(1.0, |least: f64, &variance| least.min(variance));
+    let tolerance = f64::max(5e-6, 2e-7 / (smallest + 1e-5).sqrt());
+    for ((name, truth_values), (_, fused)) in truth.iter().zip(&fused) {
         let scale = truth
             .iter()
             .filter(|(other, _)| other.split(' ').nth(1) == name.split(' ').nth(1))
             .fold(1.0, |scale: f64, (_, values)| scale.max(largest(values)));
-        let composed = distance(truth_values, composed) / scale;
-        let fused = distance(truth_values, fused) / scale;
-        prop_assert!(fused < (3.0 * composed).max(1e-5), "{name}: fused {fused}, composed {composed}");
+        let error = distance(truth_values, fused) / scale;
+        prop_assert!(error < tolerance, "{name}: {error}, not below {tolerance}");
     }
     Ok(())
 }
@@ -178,55 +154,66 @@ fn article_backbone_agrees() {
     compare(&case).expect("agreement");
 }
 
-proptest! {
-    #![proptest_config(Config { cases: 60, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() })]
+/// Sizes of a stack and its input.
+#[derive(Clone, Debug)]
+struct Sizes {
+    per_group: usize,
+    groups: usize,
+    size: (usize, usize),
+    channels: Vec<usize>,
+    strides: Vec<usize>,
+}
 
-    #[test]
-    fn random_stacks_agree(
-        per_group in prop_oneof![3 => 1..20usize, 1 => 20..150usize],
-        groups in 1..3usize,
-        height in 3..12usize,
-        width in 3..12usize,
-        inputs in prop_oneof![Just(1usize), Just(3), 2..20usize],
-        outputs in prop::collection::vec(1..40usize, 1..4),
-        strides in prop::collection::vec(1..3usize, 3),
-    ) {
-        let mut channels = vec![inputs];
-        channels.extend(outputs);
-        let case = Case::new(per_group, groups, (height, width), &channels, &strides);
+/// Stacks of one to three blocks, for 1 to 300 images.
+fn sizes() -> impl Strategy<Value = Sizes> {
+    let inputs = prop_oneof![Just(1usize), Just(3), 2..20usize];
+    (
+        prop_oneof![2 => 1..10usize, 2 => 10..50usize, 1 => 50..151usize],
+        1..3usize,
+        (1..12usize, 1..12usize),
+        (inputs, prop::collection::vec(1..40usize, 1..4)),
+        prop::collection::vec(1..3usize, 3),
+    )
+        .prop_map(|(per_group, groups, size, (inputs, outputs), strides)| {
+            let channels = [vec![inputs], outputs].concat();
+            Sizes { per_group, groups, size, channels, strides }
+        })
+}
+
+fn random_stacks(cases: u32, seed: u64) {
+    let agree = |Sizes { per_group, groups, size, channels, strides }| {
+        let case = Case::new(per_group, groups, size, &channels, &strides);
         // Two or three values normalised are -1, 0 and 1 whatever they were: all gradients are rounding errors.
         let smallest = shapes(case.input.dims(), &case.blocks).iter().map(|s| s.out_positions()).min();
         prop_assume!(smallest.is_some_and(|positions| positions * per_group >= 8));
-        compare(&case)?;
+        compare(&case)
+    };
+    if let Err(error) = TestRunner::new(fixed(cases, seed)).run(&sizes(), agree) {
+        panic!("seed {seed}: {error}");
     }
+}
 
-    #[test]
-    fn cosine_agrees(per_group in 1..20usize, groups in 1..3usize, width in 1..100usize) {
-        let device = Device::flex().autodiff();
-        let mut draws = Draws(11);
-        let shape = [per_group * groups, width];
-        let prediction = draws.uniform(shape, -1.0, 1.0, &device).require_grad();
-        let target = draws.uniform(shape, -1.0, 1.0, &device);
-        let truth = cosine::composed(wide(&prediction), wide(&target), groups);
-        let fused = negative_cosine_similarity(prediction.clone(), target.clone(), groups);
-        prop_assert!(distance(&values(truth), &values(fused.clone())) < 1e-6);
-        let wide_prediction = wide(&prediction);
-        let truth = cosine::composed(wide_prediction.clone(), wide(&target), groups) * 3.0;
-        let truth = wide_prediction.grad(&truth.backward()).map(values).expect("gradient");
-        let fused = prediction.grad(&(fused * 3.0).backward()).map(values).expect("gradient");
-        let distance = distance(&truth, &fused) / largest(&truth).max(1e-2);
-        prop_assert!(distance < 1e-5, "{}", distance);
+#[test]
+fn random_stacks_agree() {
+    random_stacks(60, 1);
+}
+
+#[test]
+#[ignore = "takes minutes: thousands of cases"]
+fn many_random_stacks_agree() {
+    for seed in 2..52 {
+        random_stacks(60, seed);
     }
+}
+
+proptest! {
+    #![proptest_config(fixed(60, 1))]
 
     #[test]
     fn inference_agrees(batch in 1..120usize, size in 1..12usize, inputs in 1..4usize, outputs in 1..40usize) {
         let case = Case::new(batch, 1, (size, size + 1), &[inputs, outputs, 20], &[2, 1]);
-        let device = Device::flex();
         let mut draws = Draws(9);
-        let running: Vec<RunningStatistics> = case.blocks.iter().map(|block| RunningStatistics {
-            mean: draws.uniform(block.bias.dims(), -0.5, 0.5, &device),
-            variance: draws.uniform(block.bias.dims(), 0.1, 2.0, &device),
-        }).collect();
+        let running = statistics(&case.blocks, &mut draws);
         let expected =
             composed::conv_relu_bn_stack_inference(case.input.clone().inner(), &case.blocks, &running);
         let fused = conv_relu_bn_stack_inference(case.input.clone(), &case.blocks, &running);
@@ -237,57 +224,62 @@ proptest! {
     }
 }
 
-/// Bits of everything a step computes on `threads` threads.
-fn bits(case: &Case, threads: usize) -> Vec<Vec<u64>> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-    let weights = Draws(7).uniform([case.input.dims()[0], 12 * 4 * 3], -1.0, 1.0, &Device::flex());
-    let outcomes = pool.install(|| case.outcomes(conv_relu_bn_stack, &weights));
-    outcomes.into_iter().map(|(_, values)| values.iter().map(|v| v.to_bits()).collect()).collect()
+/// Statistics such as a trained stack has.
+fn statistics(blocks: &[Block], draws: &mut Draws) -> Vec<RunningStatistics> {
+    let device = Device::flex();
+    let mut each = |block: &Block| RunningStatistics {
+        mean: draws.uniform(block.bias.dims(), -0.5, 0.5, &device),
+        variance: draws.uniform(block.bias.dims(), 0.1, 2.0, &device),
+    };
+    blocks.iter().map(&mut each).collect()
+}
+
+/// Features of bytes are, bit for bit, those of the same images in f32, whatever the number of images and threads.
+#[test]
+fn bytes_are_the_values_from_0_to_1() {
+    let case = Case::new(1, 1, (9, 7), &[2, 20, 33], &[2, 2]);
+    let running = statistics(&case.blocks, &mut Draws(9));
+    let each = 2 * 9 * 7;
+    let bytes: Vec<u8> = (0..101 * each).map(|i| (i * i % 256) as u8).collect();
+    let floats = |count: usize| {
+        let values: Vec<f32> = bytes[..count * each].iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        Tensor::<4>::from_data(TensorData::new(values, [count, 2, 9, 7]), &Device::flex())
+    };
+    let bits = |features: &[f32]| features.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+    let all = conv_relu_bn_stack_of_bytes(&bytes, [2, 9, 7], &case.blocks, &running);
+    let width = all.len() / 101;
+    for (count, threads) in [(1, 1), (16, 4), (48, 2), (49, 1), (95, 2), (101, 4)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let pixels = &bytes[..count * each];
+        let some = pool.install(|| conv_relu_bn_stack_of_bytes(pixels, [2, 9, 7], &case.blocks, &running));
+        assert_eq!(bits(&some), bits(&all[..count * width]), "{count} images on {threads} threads");
+        let of_floats = conv_relu_bn_stack_inference(floats(count), &case.blocks, &running);
+        assert_eq!(of_floats.dims(), [count, width]);
+        assert_eq!(bits(&some), bits(&of_floats.into_data().iter::<f32>().collect::<Vec<_>>()), "{count} images");
+    }
+    assert!(conv_relu_bn_stack_of_bytes(&[], [2, 9, 7], &case.blocks, &running).is_empty());
+}
+
+/// More images than the composed form takes at a time.
+#[test]
+fn bytes_agree_with_the_composed_form() {
+    let case = Case::new(1, 1, (5, 4), &[1, 6, 18], &[2, 1]);
+    let running = statistics(&case.blocks, &mut Draws(9));
+    let bytes: Vec<u8> = (0..515 * 20).map(|i| (i * 7919 % 256) as u8).collect();
+    let wide = |features: Vec<f32>| features.into_iter().map(f64::from).collect::<Vec<f64>>();
+    let fused = wide(conv_relu_bn_stack_of_bytes(&bytes, [1, 5, 4], &case.blocks, &running));
+    let composed = wide(composed::conv_relu_bn_stack_of_bytes(&bytes, [1, 5, 4], &case.blocks, &running));
+    assert!(distance(&fused, &composed) / largest(&composed).max(1.0) < 1e-5);
 }
 
 #[test]
 fn results_do_not_depend_on_threads() {
     let case = Case::new(101, 2, (13, 9), &[1, 20, 12], &[2, 2]);
-    let once = bits(&case, 1);
+    let weights = Draws(7).uniform([202, 12 * 4 * 3], -1.0, 1.0, &Device::flex());
+    let run = || case.outcomes(conv_relu_bn_stack, &weights);
+    let once = bits(1, run);
     for threads in [1, 2, 4] {
-        assert!(bits(&case, threads) == once, "{threads} threads");
-    }
-}
-
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn narrower_instructions_agree() {
-    let shapes = [
-        BlockShape { in_channels: 1, out_channels: 20, height: 9, width: 7, stride: 2 },
-        BlockShape { in_channels: 20, out_channels: 33, height: 5, width: 4, stride: 1 },
-    ];
-    let mut draws = Draws(13);
-    let mut flat = |count: usize| -> Vec<f32> {
-        draws.uniform([count], -0.3, 0.3, &Device::flex()).into_data().iter::<f32>().collect()
-    };
-    let values: Vec<_> = shapes
-        .iter()
-        .map(|shape| (flat(shape.in_channels * shape.out_channels * 9), flat(shape.out_channels)))
-        .collect();
-    let blocks: Vec<_> = values
-        .iter()
-        .map(|(weight, bias)| BlockParameters { weight, bias, gamma: bias, beta: bias, epsilon: 1e-5 })
-        .collect();
-    let (input, gradient) = (flat(50 * 63), flat(50 * shapes[1].out_features()));
-    let run = |level: Level| {
-        let (features, tape) = stack::forward(level, &input, 2, &shapes, &blocks);
-        let (gradients, input) = stack::backward(&tape, &blocks, &gradient, true);
-        let mut outcomes = vec![features, input.expect("gradient")];
-        outcomes.extend(gradients.into_iter().flat_map(|g| [g.weight, g.bias, g.gamma, g.beta]));
-        outcomes.into_iter().map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>()).collect::<Vec<_>>()
-    };
-    let best = run(Level::new());
-    let levels = [Level::new().as_sse2().map(Level::Sse2), Level::new().as_sse4_2().map(Level::Sse4_2)];
-    for level in levels.into_iter().flatten() {
-        for (best, other) in best.iter().zip(run(level)) {
-            let distance = distance(best, &other) / largest(best).max(1.0);
-            assert!(distance < 1e-5, "{level:?}: {distance}");
-        }
+        assert!(bits(threads, run) == once, "{threads} threads");
     }
 }
 
