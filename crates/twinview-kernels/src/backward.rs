@@ -3,10 +3,11 @@
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
+use crate::convolve::{Convolution, Spans};
 use crate::normalise::{Affine, Moments, add_gradient_brick, by_group};
 use crate::pack;
-use crate::plan::{BlockShape, Chunk, TAPS, rows};
-use crate::tile::{Finish, LANES, Line, Step, panel};
+use crate::plan::{BlockShape, Chunk, rows, tasks};
+use crate::tile::{Finish, LANES, Line};
 use crate::workspace::Buffer;
 
 /// `Σ gradient` and `Σ gradient · (value − mean)` of each group and channel, `[group][2][channels]`.
@@ -181,41 +182,42 @@ pub(crate) fn input(
     before: Option<Before>,
 ) -> (Buffer<Line>, GradientSums) {
     let packed = pack::backward(shape, weight);
+    let spans = Spans::backward(shape);
     let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
     let each = shape.width * inputs;
     let mut out = Buffer::new(batch * shape.height * each);
     let mut sums = vec![0.0; chunks.len() * shape.height * 2 * inputs * LANES];
-    rows(&mut out, chunks, shape.height, each).into_par_iter().zip(sums.par_chunks_mut(2 * inputs * LANES)).for_each(
-        |(task, sums)| {
-            let count = task.chunk.rows;
-            let gradient = task.chunk.of(gradient, shape.out_positions() * outputs);
-            let before = before.as_ref().map(|before| {
-                let values = task.chunk.of(before.values, shape.height * each);
-                (&values[task.y * each * count..], &before.means[task.chunk.group])
-            });
-            let mut steps = Vec::with_capacity(TAPS * outputs);
-            dispatch!(level, simd => {
-                for (x, out) in task.data.chunks_exact_mut(inputs * count).enumerate() {
-                    steps.clear();
-                    for (tap, position) in shape.readers(task.y, x) {
-                        steps.extend((0..outputs).map(|block| Step {
-                            source: (position * outputs + block) * count,
-                            weight: (tap * outputs + block) * LANES,
-                        }));
-                    }
-                    let panels = packed.chunks_exact(TAPS * outputs * LANES);
-                    for (block, (out, weights)) in out.chunks_exact_mut(count).zip(panels).enumerate() {
-                        panel(simd, Line::ZERO, gradient, weights, &steps, Finish::Keep, out);
-                        if let Some((values, means)) = before {
-                            let values = &values[(x * inputs + block) * count..][..count];
-                            add_gradient_brick(simd, out, values, &means[block], sums, block * LANES);
-                        }
-                    }
+    let zeros = vec![Line::ZERO; each];
+    let rows = rows(&mut out, chunks, shape.height, each).into_iter().zip(sums.chunks_mut(2 * inputs * LANES));
+    tasks(rows, shape.height, &spans.rows).into_par_iter().for_each(|(span, rows)| {
+        let chunk = rows[0].0.chunk;
+        let count = chunk.rows;
+        let convolution = Convolution {
+            rows: count,
+            width: shape.out_width(),
+            blocks: outputs,
+            source: chunk.of(gradient, shape.out_positions() * outputs),
+            weights: &packed,
+            columns: &spans.columns,
+            finish: Finish::Keep,
+        };
+        let ys: Vec<usize> = rows.iter().map(|(row, _)| row.y).collect();
+        let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
+        dispatch!(level, simd => {
+            convolution.rows(simd, span, |_| zeros.clone(), &mut outs);
+            let Some(before) = &before else { return };
+            let values = chunk.of(before.values, shape.height * each);
+            let means = &before.means[chunk.group];
+            for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
+                let bricks = out.chunks_exact(count).zip(values[y * each * count..].chunks_exact(count));
+                for (brick, (gradient, values)) in bricks.enumerate() {
+                    let block = brick % inputs;
+                    add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
                 }
-            });
-        },
-    );
+            }
+        });
+    });
     let sums = by_group(&sums, 2 * inputs * LANES, chunks, groups);
     (out, sums)
 }

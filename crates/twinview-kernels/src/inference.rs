@@ -85,7 +85,7 @@ impl<'a> Stack<'a> {
             .map(|(block, m)| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon))
             .collect();
         let folded = |((shape, block), before): ((&BlockShape, &BlockParameters), &Affine)| {
-            [pack::forward(shape, block.weight, &before.scale, &before.shift)]
+            [ForwardWeights::new(shape, &pack::forward(shape, block.weight), before)]
         };
         let last = &affines[affines.len() - 1];
         Self {

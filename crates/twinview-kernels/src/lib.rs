@@ -21,6 +21,7 @@
 
 mod backward;
 mod composed;
+mod convolve;
 mod cosine;
 mod forward;
 mod inference;

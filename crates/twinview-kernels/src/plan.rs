@@ -58,6 +58,10 @@ impl BlockShape {
         self.out_channels * self.out_positions()
     }
 
+    pub(crate) fn in_features(&self) -> usize {
+        self.in_channels * self.in_positions()
+    }
+
     pub(crate) fn in_positions(&self) -> usize {
         self.height * self.width
     }
@@ -210,6 +214,23 @@ pub(crate) fn rows<'a, T>(mut buffer: &'a mut [T], chunks: &[Chunk], height: usi
         }
     }
     rows
+}
+
+/// Deals rows, `height` a chunk, to the spans that make them.
+pub(crate) fn tasks<T>(rows: impl Iterator<Item = T>, height: usize, spans: &[Span]) -> Vec<(&Span, Vec<T>)> {
+    let mut rows = rows.peekable();
+    let mut tasks = Vec::new();
+    while rows.peek().is_some() {
+        let mut chunk: Vec<Option<T>> = rows.by_ref().take(height).map(Some).collect();
+        for span in spans {
+            let outs: Vec<T> = match span {
+                Span::One(out, _) => chunk[*out].take().into_iter().collect(),
+                Span::Two(pair) => pair.outs.iter().filter_map(|&out| chunk[out].take()).collect(),
+            };
+            tasks.push((span, outs));
+        }
+    }
+    tasks
 }
 
 /// Runs of chunks of one group whose weight gradients are summed in one place: at most eight a group,

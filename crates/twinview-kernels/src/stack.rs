@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::backward::{self, Before, Inverse};
 use crate::forward::{self, Source};
 use crate::normalise::{Affine, Moments};
-use crate::pack;
+use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::tile::Line;
 use crate::weight_gradient::{self, TapSums};
@@ -106,10 +106,9 @@ pub fn forward(
         let source = match index.checked_sub(1) {
             None => Source::Planes(&planes, &packed),
             Some(before) => {
-                weights = affines(&moments[before], &blocks[before])
-                    .iter()
-                    .map(|a| pack::forward(shape, block.weight, &a.scale, &a.shift))
-                    .collect();
+                let packed = pack::forward(shape, block.weight);
+                let affines = affines(&moments[before], &blocks[before]);
+                weights = affines.iter().map(|affine| ForwardWeights::new(shape, &packed, affine)).collect();
                 Source::Values(&values[before], &weights)
             }
         };
