@@ -148,7 +148,9 @@ pub(crate) enum Start<'a> {
 }
 
 /// One channel block of one position for all rows of a chunk: `out = finish(start + source · weights)`.
-#[inline(always)]
+///
+/// A function of its own for each level: copied into every caller, its six heights made minutes of compilation.
+#[inline(never)]
 pub(crate) fn panel<S: Simd>(
     simd: S,
     start: Start,
@@ -157,21 +159,26 @@ pub(crate) fn panel<S: Simd>(
     finish: Finish,
     out: &mut [Line],
 ) {
-    // First operand: a NaN in the second comes through, so a diverged run shows.
-    let zero = f32x16::splat(simd, 0.0);
-    for (row, count) in tiles(out.len()) {
-        with_rows!(count, R => {
-            let sums: [f32x16<S>; R] = match start {
-                Start::Same(line) => [line.load(simd); R],
-                Start::Each(lines) => std::array::from_fn(|r| lines[row + r].load(simd)),
-                Start::Both(a, b) => std::array::from_fn(|r| a[row + r].load(simd) + b[row + r].load(simd)),
-            };
-            let sums = rows_by_columns::<S, R>(simd, sums, row, weights, steps);
-            for (line, sum) in out[row..row + R].iter_mut().zip(sums) {
-                line.store(if finish == Finish::Relu { zero.max(sum) } else { sum });
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            // First operand: a NaN in the second comes through, so a diverged run shows.
+            let zero = f32x16::splat(simd, 0.0);
+            for (row, count) in tiles(out.len()) {
+                with_rows!(count, R => {
+                    let sums: [f32x16<S>; R] = match start {
+                        Start::Same(line) => [line.load(simd); R],
+                        Start::Each(lines) => std::array::from_fn(|r| lines[row + r].load(simd)),
+                        Start::Both(a, b) => std::array::from_fn(|r| a[row + r].load(simd) + b[row + r].load(simd)),
+                    };
+                    let sums = rows_by_columns::<S, R>(simd, sums, row, weights, steps);
+                    for (line, sum) in out[row..row + R].iter_mut().zip(sums) {
+                        line.store(if finish == Finish::Relu { zero.max(sum) } else { sum });
+                    }
+                });
             }
-        });
-    }
+        },
+    );
 }
 
 /// `out = a − b`, line by line.
