@@ -3,7 +3,7 @@
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
-use crate::convolve::{Convolution, Spans};
+use crate::convolve::{Convolution, Scratch, Spans};
 use crate::normalise::{Affine, Moments, add_gradient_brick, by_group};
 use crate::pack;
 use crate::plan::{BlockShape, Chunk, rows, tasks};
@@ -190,7 +190,7 @@ pub(crate) fn input(
     let mut sums = vec![0.0; chunks.len() * shape.height * 2 * inputs * LANES];
     let zeros = vec![Line::ZERO; each];
     let rows = rows(&mut out, chunks, shape.height, each).into_iter().zip(sums.chunks_mut(2 * inputs * LANES));
-    tasks(rows, shape.height, &spans.rows).into_par_iter().for_each(|(span, rows)| {
+    tasks(rows, shape.height, &spans.rows).into_par_iter().for_each_init(Scratch::default, |scratch, (span, rows)| {
         let chunk = rows[0].0.chunk;
         let count = chunk.rows;
         let convolution = Convolution {
@@ -205,7 +205,7 @@ pub(crate) fn input(
         let ys: Vec<usize> = rows.iter().map(|(row, _)| row.y).collect();
         let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
         dispatch!(level, simd => {
-            convolution.rows(simd, span, |_| zeros.clone(), &mut outs);
+            convolution.rows(simd, span, |_| zeros.clone(), scratch, &mut outs);
             let Some(before) = &before else { return };
             let values = chunk.of(before.values, shape.height * each);
             let means = &before.means[chunk.group];

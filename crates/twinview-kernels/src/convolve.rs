@@ -7,7 +7,6 @@ use fearless_simd::Simd;
 
 use crate::plan::{BlockShape, OUTER, Pair, Span, VARIANTS};
 use crate::tile::{Finish, LANES, Line, Start, Step, difference, panel};
-use crate::workspace::Buffer;
 
 /// Which results there are and what they read: rows, and columns.
 pub(crate) struct Spans {
@@ -43,6 +42,23 @@ pub(crate) struct Convolution<'a> {
     pub(crate) finish: Finish,
 }
 
+/// What lies between sources and results, kept from one span to the next.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    row: Vec<Line>,
+    common_row: Vec<Line>,
+    bricks: Vec<Line>,
+    common_brick: Vec<Line>,
+}
+
+/// `len` lines of any content.
+fn lines(scratch: &mut Vec<Line>, len: usize) -> &mut [Line] {
+    if scratch.len() < len {
+        scratch.resize(len, Line::ZERO);
+    }
+    &mut scratch[..len]
+}
+
 /// A row of a source and the kernel row variant it meets.
 #[derive(Clone, Copy)]
 struct Term<'a> {
@@ -63,27 +79,37 @@ impl<'a> Convolution<'a> {
     /// Makes the rows of `span`, `[column][panel][image]` each. Their sums begin with `start(row)`, `[column][panel]`, which is the same
     /// for both rows of a pair.
     #[inline(always)]
-    pub(crate) fn rows<S: Simd>(&self, simd: S, span: &Span, start: impl Fn(usize) -> Vec<Line>, outs: &mut [&mut [Line]]) {
+    pub(crate) fn rows<S: Simd>(
+        &self,
+        simd: S,
+        span: &Span,
+        start: impl Fn(usize) -> Vec<Line>,
+        scratch: &mut Scratch,
+        outs: &mut [&mut [Line]],
+    ) {
+        let Scratch { row: apart, common_row: common, bricks, common_brick } = scratch;
+        let mut between = (bricks, common_brick);
+        let between = &mut between;
         match span {
             Span::One(out, reads) => {
                 let terms: Vec<Term> = reads.iter().map(|&(kernel, row)| Term { row: self.row(row), kernel }).collect();
-                self.row_of(simd, &terms, RowStart::Same(&start(*out)), self.finish, outs[0]);
+                self.row_of(simd, &terms, RowStart::Same(&start(*out)), self.finish, between, outs[0]);
             }
             Span::Two(Pair { outs: rows, shared, outer, middle }) => {
                 let shared = self.row(*shared);
                 let start = start(rows[0]);
-                let mut common = Buffer::new(outs[0].len());
+                let common = lines(common, outs[0].len());
                 let term = Term { row: shared, kernel: OUTER };
-                self.row_of(simd, &[term], RowStart::Same(&start), Finish::Keep, &mut common);
-                let mut apart = Buffer::new(shared.len());
+                self.row_of(simd, &[term], RowStart::Same(&start), Finish::Keep, between, common);
+                let apart = lines(apart, shared.len());
                 for (i, out) in outs.iter_mut().enumerate() {
                     let (kernel, row) = outer[i];
-                    difference(simd, self.row(row), shared, &mut apart);
-                    let outer = Term { row: &apart, kernel };
+                    difference(simd, self.row(row), shared, apart);
+                    let outer = Term { row: apart, kernel };
                     let middle = middle[i].map(|row| Term { row: self.row(row), kernel: 1 });
                     let terms = [outer, middle.unwrap_or(outer)];
                     let terms = &terms[..1 + usize::from(middle.is_some())];
-                    self.row_of(simd, terms, RowStart::Each(&common), self.finish, out);
+                    self.row_of(simd, terms, RowStart::Each(common), self.finish, between, out);
                 }
             }
         }
@@ -105,7 +131,15 @@ impl<'a> Convolution<'a> {
     }
 
     #[inline(always)]
-    fn row_of<S: Simd>(&self, simd: S, terms: &[Term], start: RowStart, finish: Finish, out: &mut [Line]) {
+    fn row_of<S: Simd>(
+        &self,
+        simd: S,
+        terms: &[Term],
+        start: RowStart,
+        finish: Finish,
+        (apart, common): &mut (&mut Vec<Line>, &mut Vec<Line>),
+        out: &mut [Line],
+    ) {
         let each = VARIANTS * VARIANTS * self.blocks * LANES;
         let panels = self.weights.len() / each;
         let position = panels * self.rows;
@@ -116,8 +150,8 @@ impl<'a> Convolution<'a> {
             }
         };
         // Sums and differences of the bricks of a pair of columns, `[term][which][channel block][image]`.
-        let mut apart: Buffer<Line> = Buffer::new(2 * terms.len() * self.brick());
-        let mut common: Buffer<Line> = Buffer::new(self.rows);
+        let apart = lines(apart, 2 * terms.len() * self.brick());
+        let common = lines(common, self.rows);
         for span in self.columns {
             match span {
                 Span::One(x, reads) => {
@@ -157,11 +191,11 @@ impl<'a> Convolution<'a> {
                             same @ Start::Same(_) => same,
                             _ => Start::Same(Line::ZERO),
                         };
-                        panel(simd, begin, weights, &steps[2], Finish::Keep, &mut common);
+                        panel(simd, begin, weights, &steps[2], Finish::Keep, common);
                         for (x, steps) in outs.iter().zip(&steps) {
                             let start = match start(*x, i) {
-                                Start::Each(lines) => Start::Both(lines, &common),
-                                _ => Start::Each(&common),
+                                Start::Each(lines) => Start::Both(lines, common),
+                                _ => Start::Each(common),
                             };
                             let out = &mut out[x * position + i * self.rows..][..self.rows];
                             panel(simd, start, weights, steps, finish, out);

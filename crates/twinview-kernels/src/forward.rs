@@ -3,7 +3,7 @@
 use fearless_simd::{Level, Simd, dispatch};
 use rayon::prelude::*;
 
-use crate::convolve::{Convolution, Spans};
+use crate::convolve::{Convolution, Scratch, Spans};
 use crate::normalise::{Affine, MOMENTS, Moments, add_brick, by_group};
 use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, Span, TAPS, rows, tasks};
@@ -49,7 +49,7 @@ impl<'a> Block<'a> {
 
     /// The rows of `span`: `relu(convolution + bias)`, before normalisation.
     #[inline(always)]
-    fn rows<S: Simd>(&self, simd: S, chunk: Chunk, span: &Span, outs: &mut [&mut [Line]]) {
+    fn rows<S: Simd>(&self, simd: S, chunk: Chunk, span: &Span, scratch: &mut Scratch, outs: &mut [&mut [Line]]) {
         match self.source {
             Source::Planes(planes, weights) => {
                 let ys = match span {
@@ -71,7 +71,7 @@ impl<'a> Block<'a> {
                     columns: &self.spans.columns,
                     finish: Finish::Relu,
                 };
-                convolution.rows(simd, span, |y| self.starts(&weights.shifts, y), outs);
+                convolution.rows(simd, span, |y| self.starts(&weights.shifts, y), scratch, outs);
             }
         }
     }
@@ -130,11 +130,11 @@ pub(crate) fn block(
     let mut moments = vec![0.0; chunks.len() * height * MOMENTS * channels];
     let rows = rows(&mut out, chunks, height, shape.out_width() * shape.out_blocks());
     let rows = rows.into_iter().zip(moments.chunks_mut(MOMENTS * channels));
-    tasks(rows, height, &block.spans.rows).into_par_iter().for_each(|(span, rows)| {
+    tasks(rows, height, &block.spans.rows).into_par_iter().for_each_init(Scratch::default, |scratch, (span, rows)| {
         let chunk = rows[0].0.chunk;
         let (mut outs, moments): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, moments)| (row.data, moments)).unzip();
         dispatch!(level, simd => {
-            block.rows(simd, chunk, span, &mut outs);
+            block.rows(simd, chunk, span, scratch, &mut outs);
             for (out, moments) in outs.iter().zip(moments) {
                 for (brick, lines) in out.chunks_exact(chunk.rows).enumerate() {
                     add_brick(simd, lines, moments, brick % shape.out_blocks() * LANES);
@@ -155,9 +155,10 @@ pub(crate) fn chunk(level: Level, shape: &BlockShape, bias: &[Line], source: Sou
     let each = shape.out_width() * shape.out_blocks() * chunk.rows;
     let block = Block::new(shape, bias, source);
     let rows = out.chunks_exact_mut(each);
+    let mut scratch = Scratch::default();
     dispatch!(level, simd => {
         for (span, mut outs) in tasks(rows, shape.out_height(), &block.spans.rows) {
-            block.rows(simd, chunk, span, &mut outs);
+            block.rows(simd, chunk, span, &mut scratch, &mut outs);
         }
     });
 }
