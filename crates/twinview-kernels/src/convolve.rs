@@ -145,9 +145,7 @@ impl<'a> Convolution<'a> {
         let position = panels * self.rows;
         let start = |column: usize, panel: usize| match start {
             RowStart::Same(lines) => Start::Same(lines[column * panels + panel]),
-            RowStart::Each(lines) => {
-                Start::Each(&lines[column * position + panel * self.rows..][..self.rows])
-            }
+            RowStart::Each(lines) => Start::Each(&lines[column * position + panel * self.rows..][..self.rows]),
         };
         // Sums and differences of the bricks of a pair of columns, `[term][which][channel block][image]`.
         let apart = lines(apart, 2 * terms.len() * self.brick());
@@ -179,7 +177,9 @@ impl<'a> Convolution<'a> {
                     for term in terms {
                         let brick = |column: usize| &term.row[column * self.brick()..];
                         self.push(&mut steps[2], brick(*shared), term.kernel, OUTER);
-                        for ((steps, (kernel, _)), (part, middle)) in steps.iter_mut().zip(outer).zip((&mut parts).zip(middle)) {
+                        for ((steps, (kernel, _)), (part, middle)) in
+                            steps.iter_mut().zip(outer).zip((&mut parts).zip(middle))
+                        {
                             self.push(steps, part, term.kernel, *kernel);
                             if let Some(column) = middle {
                                 self.push(steps, brick(*column), term.kernel, 1);

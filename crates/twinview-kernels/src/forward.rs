@@ -94,7 +94,15 @@ impl<'a> Block<'a> {
     }
 
     #[inline(always)]
-    fn row_from_planes<S: Simd>(&self, simd: S, planes: &[f32], weights: &[Line], rows: usize, y: usize, out: &mut [Line]) {
+    fn row_from_planes<S: Simd>(
+        &self,
+        simd: S,
+        planes: &[f32],
+        weights: &[Line],
+        rows: usize,
+        y: usize,
+        out: &mut [Line],
+    ) {
         let shape = self.shape;
         let mut steps = Vec::with_capacity(TAPS * shape.in_channels);
         for (x, out) in out.chunks_exact_mut(shape.out_blocks() * rows).enumerate() {

@@ -30,8 +30,10 @@ mod normalise;
 mod operation;
 mod pack;
 mod plan;
+mod predictor;
 mod product;
 mod rows_norm;
+mod simsiam;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -50,4 +52,5 @@ pub use operation::{
 };
 pub use plan::BlockShape;
 pub use rows_norm::batch_norm;
+pub use simsiam::{Predictor, simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};

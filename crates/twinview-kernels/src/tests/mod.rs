@@ -3,6 +3,7 @@
 mod cosine;
 mod heads;
 mod levels;
+mod simsiam;
 mod stack;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
