@@ -33,6 +33,7 @@ mod plan;
 mod predictor;
 mod product;
 mod rows_norm;
+mod sgd;
 mod simsiam;
 mod stack;
 #[cfg(test)]
@@ -52,5 +53,6 @@ pub use operation::{
 };
 pub use plan::BlockShape;
 pub use rows_norm::batch_norm;
+pub use sgd::sgd;
 pub use simsiam::{Predictor, simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};
