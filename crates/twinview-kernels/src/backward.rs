@@ -4,6 +4,7 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
 use crate::convolve::{Convolution, Scratch, Spans};
+use crate::layout::block_to_activations;
 use crate::normalise::{Affine, Moments, add_gradient_brick, by_group};
 use crate::pack;
 use crate::plan::{BlockShape, Chunk, rows, tasks};
@@ -33,26 +34,16 @@ pub(crate) fn read_features(
         .for_each(|(task, sums)| {
             let count = task.chunk.rows;
             let images = task.chunk.of(gradient, shape.out_features());
-            // Block by block, so that only as many streams as there are positions are written at a time.
-            for block in 0..blocks {
-                for (row, image) in images.chunks_exact(shape.out_features()).enumerate() {
-                    let image = image.chunks(LANES * positions).nth(block).unwrap_or_default();
-                    for position in 0..positions {
-                        let line = &mut task.data[(position * blocks + block) * count + row].0;
-                        *line = [0.0; LANES];
-                        for (to, from) in line.iter_mut().zip(image.iter().skip(position).step_by(positions)) {
-                            *to = *from;
-                        }
-                    }
-                }
-            }
             let values = task.chunk.of(values, positions * blocks);
             let means = &means[task.chunk.group];
             dispatch!(level, simd => {
-                let bricks = task.data.chunks_exact(count).zip(values.chunks_exact(count));
-                for (brick, (gradient, values)) in bricks.enumerate() {
-                    let block = brick % blocks;
-                    add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
+                // The sums block by block too, while the block is in the cache.
+                for block in 0..blocks {
+                    block_to_activations(simd, count, positions, block, images, task.data);
+                    let bricks = task.data.chunks_exact(count).zip(values.chunks_exact(count));
+                    for (gradient, values) in bricks.skip(block).step_by(blocks) {
+                        add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
+                    }
                 }
             });
         });
@@ -220,21 +211,4 @@ pub(crate) fn input(
     });
     let sums = by_group(&sums, 2 * inputs * LANES, chunks, groups);
     (out, sums)
-}
-
-/// The gradient of the first block's input in the order `[image][channel][position]`.
-pub(crate) fn write_input(shape: &BlockShape, gradient: &[Line], chunks: &[Chunk]) -> Vec<f32> {
-    let features = shape.in_channels * shape.in_positions();
-    let mut out = vec![0.0; gradient.len() / (shape.in_positions() * shape.in_blocks()) * features];
-    rows(&mut out, chunks, 1, features).into_par_iter().for_each(|task| {
-        let gradient = task.chunk.of(gradient, shape.in_positions() * shape.in_blocks());
-        for (row, image) in task.data.chunks_exact_mut(features).enumerate() {
-            for (feature, out) in image.iter_mut().enumerate() {
-                let (channel, position) = (feature / shape.in_positions(), feature % shape.in_positions());
-                let brick = position * shape.in_blocks() + channel / LANES;
-                *out = gradient[brick * task.chunk.rows + row].0[channel % LANES];
-            }
-        }
-    });
-    out
 }
