@@ -3,7 +3,7 @@
 //!
 //! Values move in tiles of 16×16, so that every read and write is a run of neighbours.
 
-use fearless_simd::{Level, Simd, dispatch, prelude::*};
+use fearless_simd::{Level, Simd, dispatch, f32x4, prelude::*};
 use rayon::prelude::*;
 
 use crate::normalise::Affine;
@@ -75,7 +75,7 @@ pub(crate) fn chunk_to_planes<S: Simd, P: Pixel>(simd: S, images: &[P], features
             for (line, image) in tile.iter_mut().zip(images.chunks_exact(features)) {
                 read(&image[feature..], line);
             }
-            transpose(simd, &mut tile);
+            let tile = transpose(simd, &tile);
             let planes = planes[feature * rows..].chunks_exact_mut(rows);
             for (plane, line) in planes.zip(&tile) {
                 write(line, &mut plane[row..]);
@@ -105,7 +105,7 @@ pub(crate) fn chunk_to_images<S: Simd>(
                 for (line, position) in tile.iter_mut().zip(position..positions) {
                     line.store(values[(position * blocks + block) * rows + row].load(simd) * scale + shift);
                 }
-                transpose(simd, &mut tile);
+                let tile = transpose(simd, &tile);
                 let channels = image[block * LANES * positions..].chunks_exact_mut(positions);
                 for (channel, line) in channels.zip(&tile) {
                     write(line, &mut channel[position..]);
@@ -133,7 +133,7 @@ pub(crate) fn block_to_activations<S: Simd>(
             for (line, channel) in tile.iter_mut().zip(channels) {
                 read(&channel[position..], line);
             }
-            transpose(simd, &mut tile);
+            let tile = transpose(simd, &tile);
             for (line, position) in tile.iter().zip(position..positions) {
                 values[(position * blocks + block) * rows + row] = *line;
             }
@@ -141,26 +141,21 @@ pub(crate) fn block_to_activations<S: Simd>(
     }
 }
 
-/// Makes the rows of sixteen lines its columns.
+/// Makes the rows of sixteen lines its columns: squares of 4×4, which the registers hold, one by one.
 #[inline(always)]
-fn transpose<S: Simd>(simd: S, tile: &mut [Line; LANES]) {
-    let mut other = [Line::ZERO; LANES];
-    // Each round turns the eight bits of a value's place, row before column, by one.
-    zip_halves(simd, tile, &mut other);
-    zip_halves(simd, &other, tile);
-    zip_halves(simd, tile, &mut other);
-    zip_halves(simd, &other, tile);
-}
-
-/// Each of the first eight lines and its partner in the second eight, their values taken in turn.
-#[inline(always)]
-fn zip_halves<S: Simd>(simd: S, from: &[Line; LANES], to: &mut [Line; LANES]) {
-    let (first, second) = from.split_at(LANES / 2);
-    for (pair, (first, second)) in to.as_chunks_mut::<2>().0.iter_mut().zip(first.iter().zip(second)) {
-        let (first, second) = (first.load(simd), second.load(simd));
-        pair[0].store(first.zip_low(second));
-        pair[1].store(first.zip_high(second));
+fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES] {
+    let mut out = [Line::ZERO; LANES];
+    for (row, lines) in tile.as_chunks::<4>().0.iter().enumerate() {
+        for (column, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let [a, b, c, d] = lines.each_ref().map(|line| f32x4::load_array_ref(simd, &line.0.as_chunks().0[column]));
+            let (ac, bd) = ((a.zip_low(c), a.zip_high(c)), (b.zip_low(d), b.zip_high(d)));
+            let columns = [ac.0.zip_low(bd.0), ac.0.zip_high(bd.0), ac.1.zip_low(bd.1), ac.1.zip_high(bd.1)];
+            for (out, column) in out.iter_mut().zip(columns) {
+                column.store_array(&mut out.0.as_chunks_mut().0[row]);
+            }
+        }
     }
+    out
 }
 
 /// Reads the beginning of `pixels` into as much of `line` as there are.
