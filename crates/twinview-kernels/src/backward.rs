@@ -98,23 +98,34 @@ impl Inverse {
         }
     }
 
-    /// Turns the gradient of a brick's normalised values into that of its convolution's output;
-    /// returns its sum.
+    /// The way back for one channel block.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, simd: S, block: usize, gradient: &mut [Line], values: &[Line]) -> f32x16<S> {
-        let zero = f32x16::splat(simd, 0.0);
-        let (scale, slope) = (self.scale[block].load(simd), self.slope[block].load(simd));
-        let (average, mean) = (self.average[block].load(simd), self.mean[block].load(simd));
-        let mut total = zero;
-        for (gradient, value) in gradient.iter_mut().zip(values) {
-            let value = value.load(simd);
-            let along = slope.mul_add(value - mean, average);
-            let back = scale * (gradient.load(simd) - along);
-            let back = value.simd_gt(zero).select(back, zero);
-            total += back;
-            gradient.store(back);
+    pub(crate) fn block<S: Simd>(&self, simd: S, block: usize) -> BlockInverse<S> {
+        BlockInverse {
+            scale: self.scale[block].load(simd),
+            average: self.average[block].load(simd),
+            slope: self.slope[block].load(simd),
+            mean: self.mean[block].load(simd),
         }
-        total
+    }
+}
+
+/// [`Inverse`] of one channel block.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockInverse<S: Simd> {
+    scale: f32x16<S>,
+    average: f32x16<S>,
+    slope: f32x16<S>,
+    mean: f32x16<S>,
+}
+
+impl<S: Simd> BlockInverse<S> {
+    /// The gradient of the convolution's output from that of the normalised value.
+    #[inline(always)]
+    pub(crate) fn apply(&self, gradient: f32x16<S>, value: f32x16<S>) -> f32x16<S> {
+        let along = self.slope.mul_add(value - self.mean, self.average);
+        let zero = f32x16::splat(value.simd, 0.0);
+        value.simd_gt(zero).select(self.scale * (gradient - along), zero)
     }
 }
 
@@ -139,7 +150,14 @@ pub(crate) fn through_activation(
         dispatch!(level, simd => {
             let bricks = task.data.chunks_exact_mut(count).zip(values.chunks_exact(count));
             for (brick, ((gradient, values), sum)) in bricks.zip(sums).enumerate() {
-                sum.store(inverse.apply(simd, brick % blocks, gradient, values));
+                let inverse = inverse.block(simd, brick % blocks);
+                let mut total = f32x16::splat(simd, 0.0);
+                for (gradient, value) in gradient.iter_mut().zip(values) {
+                    let back = inverse.apply(gradient.load(simd), value.load(simd));
+                    total += back;
+                    gradient.store(back);
+                }
+                sum.store(total);
             }
         });
     });

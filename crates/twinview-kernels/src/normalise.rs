@@ -132,9 +132,4 @@ impl Affine {
         }
         Self { scale, shift }
     }
-
-    /// Leaves values as they are.
-    pub(crate) fn identity(channels: usize) -> Self {
-        Self { scale: vec![1.0; channels], shift: vec![0.0; channels] }
-    }
 }

@@ -63,7 +63,7 @@ impl Tape {
     #[cfg(test)]
     pub(crate) fn activations(&self, block: usize) -> Vec<f32> {
         let shape = &self.shapes[block];
-        let affines = vec![Affine::identity(shape.out_channels); self.moments[block].len()];
+        let affines = identities(shape.out_channels, self.moments[block].len());
         let values = &self.values[block];
         layout::to_images(self.level, shape.out_channels, shape.out_positions(), values, &self.chunks, &affines)
     }
@@ -71,6 +71,11 @@ impl Tape {
 
 fn affines(moments: &[Moments], block: &BlockParameters) -> Vec<Affine> {
     moments.iter().map(|m| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon)).collect()
+}
+
+/// For each group what leaves values as they are.
+fn identities(channels: usize, groups: usize) -> Vec<Affine> {
+    vec![Affine { scale: vec![1.0; channels], shift: vec![0.0; channels] }; groups]
 }
 
 /// Runs the blocks in training mode on `input`, `[batch, channels, height, width]`, of which `groups` equal
@@ -158,7 +163,7 @@ pub fn backward(
             if with_input {
                 backward::through_activation(level, shape, &mut back, values, &inverses, chunks);
                 let (back, _) = backward::input(level, shape, block.weight, &back, chunks, groups, None);
-                let affines = vec![Affine::identity(shape.in_channels); groups];
+                let affines = identities(shape.in_channels, groups);
                 let positions = shape.in_positions();
                 input = Some(layout::to_images(level, shape.in_channels, positions, &back, chunks, &affines));
             }
