@@ -38,11 +38,11 @@ pub(crate) fn read_features(
             let means = &means[task.chunk.group];
             dispatch!(level, simd => {
                 // The sums block by block too, while the block is in the cache.
-                for block in 0..blocks {
+                for (block, mean) in means.iter().enumerate() {
                     block_to_activations(simd, count, positions, block, images, task.data);
                     let bricks = task.data.chunks_exact(count).zip(values.chunks_exact(count));
                     for (gradient, values) in bricks.skip(block).step_by(blocks) {
-                        add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
+                        add_gradient_brick(simd, gradient, values, mean, sums, block * LANES);
                     }
                 }
             });

@@ -239,6 +239,7 @@ pub(crate) fn plane_products<S: Simd, const R: usize>(
     let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
     let rows = left[0].len();
     let left: [&[f32]; R] = std::array::from_fn(|i| &left[i][..rows]);
+    #[expect(clippy::needless_range_loop, reason = "`n` runs along all of `left` at once")]
     for n in 0..rows {
         let right = right(n);
         for i in 0..R {

@@ -247,7 +247,7 @@ fn first_row<S: Simd>(
         for (first, count) in tiles(panel) {
             let (inputs, products) = (&inputs[first..first + count], &mut products[first..first + count]);
             if first == 0 {
-                // Taken back by the first tile, the gradient is fetched from memory while there is something to compute.
+                // Taken back by the first tile, the gradient is fetched from memory while there is much to compute.
                 with_rows!(count, R => plane_products::<S, R>(
                     simd,
                     products,
