@@ -4,6 +4,7 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
 use crate::convolve::{Convolution, Scratch, Spans};
+use crate::layout::block_to_activations;
 use crate::normalise::{Affine, Moments, add_gradient_brick, by_group};
 use crate::pack;
 use crate::plan::{BlockShape, Chunk, rows, tasks};
@@ -33,26 +34,16 @@ pub(crate) fn read_features(
         .for_each(|(task, sums)| {
             let count = task.chunk.rows;
             let images = task.chunk.of(gradient, shape.out_features());
-            // Block by block, so that only as many streams as there are positions are written at a time.
-            for block in 0..blocks {
-                for (row, image) in images.chunks_exact(shape.out_features()).enumerate() {
-                    let image = image.chunks(LANES * positions).nth(block).unwrap_or_default();
-                    for position in 0..positions {
-                        let line = &mut task.data[(position * blocks + block) * count + row].0;
-                        *line = [0.0; LANES];
-                        for (to, from) in line.iter_mut().zip(image.iter().skip(position).step_by(positions)) {
-                            *to = *from;
-                        }
-                    }
-                }
-            }
             let values = task.chunk.of(values, positions * blocks);
             let means = &means[task.chunk.group];
             dispatch!(level, simd => {
-                let bricks = task.data.chunks_exact(count).zip(values.chunks_exact(count));
-                for (brick, (gradient, values)) in bricks.enumerate() {
-                    let block = brick % blocks;
-                    add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
+                // The sums block by block too, while the block is in the cache.
+                for (block, mean) in means.iter().enumerate() {
+                    block_to_activations(simd, count, positions, block, images, task.data);
+                    let bricks = task.data.chunks_exact(count).zip(values.chunks_exact(count));
+                    for (gradient, values) in bricks.skip(block).step_by(blocks) {
+                        add_gradient_brick(simd, gradient, values, mean, sums, block * LANES);
+                    }
                 }
             });
         });
@@ -107,23 +98,34 @@ impl Inverse {
         }
     }
 
-    /// Turns the gradient of a brick's normalised values into that of its convolution's output;
-    /// returns its sum.
+    /// The way back for one channel block.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, simd: S, block: usize, gradient: &mut [Line], values: &[Line]) -> f32x16<S> {
-        let zero = f32x16::splat(simd, 0.0);
-        let (scale, slope) = (self.scale[block].load(simd), self.slope[block].load(simd));
-        let (average, mean) = (self.average[block].load(simd), self.mean[block].load(simd));
-        let mut total = zero;
-        for (gradient, value) in gradient.iter_mut().zip(values) {
-            let value = value.load(simd);
-            let along = slope.mul_add(value - mean, average);
-            let back = scale * (gradient.load(simd) - along);
-            let back = value.simd_gt(zero).select(back, zero);
-            total += back;
-            gradient.store(back);
+    pub(crate) fn block<S: Simd>(&self, simd: S, block: usize) -> BlockInverse<S> {
+        BlockInverse {
+            scale: self.scale[block].load(simd),
+            average: self.average[block].load(simd),
+            slope: self.slope[block].load(simd),
+            mean: self.mean[block].load(simd),
         }
-        total
+    }
+}
+
+/// [`Inverse`] of one channel block.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockInverse<S: Simd> {
+    scale: f32x16<S>,
+    average: f32x16<S>,
+    slope: f32x16<S>,
+    mean: f32x16<S>,
+}
+
+impl<S: Simd> BlockInverse<S> {
+    /// The gradient of the convolution's output from that of the normalised value.
+    #[inline(always)]
+    pub(crate) fn apply(&self, gradient: f32x16<S>, value: f32x16<S>) -> f32x16<S> {
+        let along = self.slope.mul_add(value - self.mean, self.average);
+        let zero = f32x16::splat(value.simd, 0.0);
+        value.simd_gt(zero).select(self.scale * (gradient - along), zero)
     }
 }
 
@@ -148,7 +150,14 @@ pub(crate) fn through_activation(
         dispatch!(level, simd => {
             let bricks = task.data.chunks_exact_mut(count).zip(values.chunks_exact(count));
             for (brick, ((gradient, values), sum)) in bricks.zip(sums).enumerate() {
-                sum.store(inverse.apply(simd, brick % blocks, gradient, values));
+                let inverse = inverse.block(simd, brick % blocks);
+                let mut total = f32x16::splat(simd, 0.0);
+                for (gradient, value) in gradient.iter_mut().zip(values) {
+                    let back = inverse.apply(gradient.load(simd), value.load(simd));
+                    total += back;
+                    gradient.store(back);
+                }
+                sum.store(total);
             }
         });
     });
@@ -220,21 +229,4 @@ pub(crate) fn input(
     });
     let sums = by_group(&sums, 2 * inputs * LANES, chunks, groups);
     (out, sums)
-}
-
-/// The gradient of the first block's input in the order `[image][channel][position]`.
-pub(crate) fn write_input(shape: &BlockShape, gradient: &[Line], chunks: &[Chunk]) -> Vec<f32> {
-    let features = shape.in_channels * shape.in_positions();
-    let mut out = vec![0.0; gradient.len() / (shape.in_positions() * shape.in_blocks()) * features];
-    rows(&mut out, chunks, 1, features).into_par_iter().for_each(|task| {
-        let gradient = task.chunk.of(gradient, shape.in_positions() * shape.in_blocks());
-        for (row, image) in task.data.chunks_exact_mut(features).enumerate() {
-            for (feature, out) in image.iter_mut().enumerate() {
-                let (channel, position) = (feature / shape.in_positions(), feature % shape.in_positions());
-                let brick = position * shape.in_blocks() + channel / LANES;
-                *out = gradient[brick * task.chunk.rows + row].0[channel % LANES];
-            }
-        }
-    });
-    out
 }

@@ -4,26 +4,11 @@ use fearless_simd::{Level, Simd, dispatch};
 use rayon::prelude::*;
 
 use crate::convolve::{Convolution, Scratch, Spans};
-use crate::normalise::{Affine, MOMENTS, Moments, add_brick, by_group};
+use crate::normalise::{MOMENTS, Moments, add_brick, by_group};
 use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, Span, TAPS, rows, tasks};
 use crate::tile::{Finish, LANES, Line, panel_from_planes};
 use crate::workspace::Buffer;
-
-/// The input as planes, `[chunk][channel][position][image]`.
-pub(crate) fn to_planes(input: &[f32], features: usize, chunks: &[Chunk]) -> Buffer<f32> {
-    let mut planes = Buffer::new(input.len());
-    rows(&mut planes, chunks, 1, features).into_par_iter().for_each(|task| {
-        let rows = task.chunk.rows;
-        let images = task.chunk.of(input, features);
-        for (feature, plane) in task.data.chunks_exact_mut(rows).enumerate() {
-            for (row, value) in plane.iter_mut().enumerate() {
-                *value = images[row * features + feature];
-            }
-        }
-    });
-    planes
-}
 
 /// The source of a block's convolution.
 #[derive(Clone, Copy)]
@@ -169,26 +154,4 @@ pub(crate) fn chunk(level: Level, shape: &BlockShape, bias: &[Line], source: Sou
             block.rows(simd, chunk, span, &mut scratch, &mut outs);
         }
     });
-}
-
-/// Writes one chunk of the last block's normalised values in the order `[image][channel][position]`.
-pub(crate) fn write_features(shape: &BlockShape, values: &[Line], rows: usize, affine: &Affine, out: &mut [f32]) {
-    let positions = shape.out_positions();
-    let blocks = shape.out_blocks();
-    // Block by block, so that only as many streams as there are positions are read at a time.
-    for block in 0..blocks {
-        let channel = block * LANES;
-        let lanes = LANES.min(shape.out_channels - channel);
-        let (scale, shift) = (&affine.scale[channel..][..lanes], &affine.shift[channel..][..lanes]);
-        for (row, image) in out.chunks_exact_mut(shape.out_features()).enumerate() {
-            let image = &mut image[channel * positions..][..lanes * positions];
-            for position in 0..positions {
-                let line = &values[(position * blocks + block) * rows + row].0;
-                let normalised = line.iter().zip(scale).zip(shift).map(|((value, scale), shift)| scale * value + shift);
-                for (out, value) in image.iter_mut().skip(position).step_by(positions).zip(normalised) {
-                    *out = value;
-                }
-            }
-        }
-    }
 }

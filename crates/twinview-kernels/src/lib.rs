@@ -25,6 +25,7 @@ mod convolve;
 mod cosine;
 mod forward;
 mod inference;
+mod layout;
 mod linear;
 mod normalise;
 mod operation;
@@ -44,7 +45,8 @@ mod workspace;
 
 pub use cosine::negative_cosine_similarity;
 pub use fearless_simd::Level;
-pub use inference::{Pixel, inference};
+pub use inference::inference;
+pub use layout::Pixel;
 pub use linear::linear;
 pub use normalise::Moments;
 pub use operation::{

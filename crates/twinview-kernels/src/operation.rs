@@ -16,7 +16,8 @@ use fearless_simd::Level;
 use std::sync::Arc;
 
 use crate::composed;
-use crate::inference::{Pixel, inference};
+use crate::inference::inference;
+use crate::layout::Pixel;
 use crate::normalise::Moments;
 use crate::plan::BlockShape;
 use crate::stack::{self, BlockParameters, Tape};
@@ -171,8 +172,8 @@ impl Backward<Flex, 2> for StackBackward {
             grads.register::<Flex>(node.id, tensor(values, shape));
         }
         if let Some(node) = flat {
-            let values: Vec<f32> =
-                blocks.into_iter().flat_map(|b| [b.weight, b.bias, b.gamma, b.beta].concat()).collect();
+            let parts: Vec<_> = blocks.iter().flat_map(|b| [&*b.weight, &b.bias, &b.gamma, &b.beta]).collect();
+            let values = parts.concat();
             let count = values.len();
             grads.register::<Flex>(node.id, tensor(values, [count]));
         }

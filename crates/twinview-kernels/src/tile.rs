@@ -227,14 +227,21 @@ pub(crate) fn panel_from_planes<S: Simd>(
     }
 }
 
-/// `sums[i] += Σ left[i][n] · right[n]`: a block of a weight gradient whose input lies in planes.
+/// `sums[i] += Σ left[i][n] · right(n)`: a block of a weight gradient whose input lies in planes.
 #[inline(always)]
-pub(crate) fn plane_products<S: Simd, const R: usize>(simd: S, sums: &mut [Line], left: &[&[f32]], right: &[Line]) {
+pub(crate) fn plane_products<S: Simd, const R: usize>(
+    simd: S,
+    sums: &mut [Line],
+    left: &[&[f32]],
+    mut right: impl FnMut(usize) -> f32x16<S>,
+) {
     let sums: &mut [Line; R] = sums.try_into().expect("R sums");
     let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
-    let left: [&[f32]; R] = std::array::from_fn(|i| &left[i][..right.len()]);
-    for (n, right) in right.iter().enumerate() {
-        let right = right.load(simd);
+    let rows = left[0].len();
+    let left: [&[f32]; R] = std::array::from_fn(|i| &left[i][..rows]);
+    #[expect(clippy::needless_range_loop, reason = "`n` runs along all of `left` at once")]
+    for n in 0..rows {
+        let right = right(n);
         for i in 0..R {
             totals[i] = f32x16::splat(simd, left[i][n]).mul_add(right, totals[i]);
         }

@@ -241,15 +241,37 @@ fn first_row<S: Simd>(
                 }
             }
         }
-        brick.copy_from_slice(gradient);
-        let total = inverse.apply(simd, output, &mut brick, values);
-        for (sum, value) in sums.bias[output * LANES..].iter_mut().zip(total.to_array()) {
-            *sum += f64::from(value);
-        }
         let products = &mut sums.products[output * panel..][..panel];
+        let inverse = inverse.block(simd, output);
+        let mut total = f32x16::splat(simd, 0.0);
         for (first, count) in tiles(panel) {
             let (inputs, products) = (&inputs[first..first + count], &mut products[first..first + count]);
-            with_rows!(count, R => plane_products::<S, R>(simd, products, inputs, &brick));
+            if first == 0 {
+                // Taken back by the first tile, the gradient is fetched from memory while there is much to compute.
+                with_rows!(count, R => plane_products::<S, R>(
+                    simd,
+                    products,
+                    inputs,
+                    #[inline(always)]
+                    |n| {
+                        let back = inverse.apply(gradient[n].load(simd), values[n].load(simd));
+                        total += back;
+                        brick[n].store(back);
+                        back
+                    },
+                ));
+            } else {
+                with_rows!(count, R => plane_products::<S, R>(
+                    simd,
+                    products,
+                    inputs,
+                    #[inline(always)]
+                    |n| brick[n].load(simd),
+                ));
+            }
+        }
+        for (sum, value) in sums.bias[output * LANES..].iter_mut().zip(total.to_array()) {
+            *sum += f64::from(value);
         }
     }
     sums
