@@ -2,7 +2,8 @@
 //!
 //! Of two outputs that share an outer tap ([`Pair`]), with gradients `g` and `h`, other outer sources `a` and `b` and
 //! shared source `m`, the outer kernel indices gather `a g + m h` and `m g + b h`: four products. `m (g + h)` is in
-//! both, and leaves `(a − m) g` and `(b − m) h`: three. In rows and in columns, 25 products where the plain way needs 36.
+//! both, and leaves `(a − m) g` and `(b − m) h`: three. In rows and in columns that is 25 products where the plain way
+//! needs 36.
 
 use fearless_simd::Simd;
 
