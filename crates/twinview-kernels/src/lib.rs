@@ -41,6 +41,7 @@ mod stack;
 mod tests;
 mod tile;
 mod weight_gradient;
+mod weight_products;
 mod workspace;
 
 pub use cosine::negative_cosine_similarity;

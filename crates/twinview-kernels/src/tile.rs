@@ -59,32 +59,117 @@ fn rows_by_columns<S: Simd, const R: usize>(
     sums
 }
 
-/// `sums[i] += Σ left[n][FIRST + i] · right[n]`, one line of channels a row `i`: a block of a weight gradient.
-#[inline(always)]
-pub(crate) fn outer_products<S: Simd, const FIRST: usize, const R: usize>(
+/// `sums[i] += Σ left[n][i] · right[n]`, a line of channels a row `i`: sixteen channels by sixteen.
+#[inline(never)]
+pub(crate) fn block_products<S: Simd>(simd: S, sums: &mut [Line], left: &[Line], right: &[Line]) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            strip::<S, 0, 6>(simd, sums, left, right);
+            strip::<S, 6, 5>(simd, sums, left, right);
+            strip::<S, 11, 5>(simd, sums, left, right);
+        },
+    );
+}
+
+/// As [`block_products`] with the difference of two bricks, or of two differences, on the left, which goes to `made`.
+///
+/// The difference is taken between the products of the first strip, which hides it and the wait for what it reads.
+#[inline(never)]
+pub(crate) fn difference_products<S: Simd, const N: usize>(
     simd: S,
-    sums: &mut [f32x16<S>; R],
-    left: &[Line],
+    sums: &mut [Line],
+    left: [&[Line]; N],
+    made: &mut [Line],
     right: &[Line],
 ) {
-    let mut totals = *sums;
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            first_strip::<S, N, 6>(simd, sums, left, made, right);
+            strip::<S, 6, 5>(simd, sums, made, right);
+            strip::<S, 11, 5>(simd, sums, made, right);
+        },
+    );
+}
+
+/// Rows `FIRST..FIRST + R` of a block of products. The accumulators never leave the registers.
+#[inline(always)]
+fn strip<S: Simd, const FIRST: usize, const R: usize>(simd: S, sums: &mut [Line], left: &[Line], right: &[Line]) {
+    let sums: &mut [Line; R] = (&mut sums[FIRST..FIRST + R]).try_into().expect("R lines");
+    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
     let (left_fours, left_rest) = left.as_chunks::<4>();
     let (right_fours, right_rest) = right.as_chunks::<4>();
     for (left, right) in left_fours.iter().zip(right_fours) {
-        for n in 0..4 {
-            let right = right[n].load(simd);
-            for (i, total) in totals.iter_mut().enumerate() {
-                *total = f32x16::splat(simd, left[n].0[FIRST + i]).mul_add(right, *total);
-            }
-        }
+        add_products::<S, FIRST, R, 4>(simd, &mut totals, left, right);
     }
     for (left, right) in left_rest.iter().zip(right_rest) {
-        let right = right.load(simd);
-        for (i, total) in totals.iter_mut().enumerate() {
-            *total = f32x16::splat(simd, left.0[FIRST + i]).mul_add(right, *total);
+        add_products::<S, FIRST, R, 1>(simd, &mut totals, &[*left], &[*right]);
+    }
+    for i in 0..R {
+        sums[i].store(totals[i]);
+    }
+}
+
+#[inline(always)]
+fn first_strip<S: Simd, const N: usize, const R: usize>(
+    simd: S,
+    sums: &mut [Line],
+    left: [&[Line]; N],
+    made: &mut [Line],
+    right: &[Line],
+) {
+    let sums: &mut [Line; R] = (&mut sums[..R]).try_into().expect("R lines");
+    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
+    let (right_fours, right_rest) = right.as_chunks::<4>();
+    let left = left.map(|left| left.as_chunks::<4>());
+    let (made_fours, made_rest) = made.as_chunks_mut::<4>();
+    if let Some(made) = made_fours.first_mut() {
+        differences(simd, left.map(|left| &left.0[0]), made);
+    }
+    for (n, right) in right_fours.iter().enumerate() {
+        // One turn ahead of its use.
+        if n + 1 < right_fours.len() {
+            differences(simd, left.map(|left| &left.0[n + 1]), &mut made_fours[n + 1]);
+        }
+        add_products::<S, 0, R, 4>(simd, &mut totals, &made_fours[n], right);
+    }
+    for (n, right) in right_rest.iter().enumerate() {
+        let made: &mut [Line; 1] = (&mut made_rest[n..=n]).try_into().expect("a line");
+        differences(simd, left.map(|left| left.1[n..=n].try_into().expect("a line")), made);
+        add_products::<S, 0, R, 1>(simd, &mut totals, made, &[*right]);
+    }
+    for i in 0..R {
+        sums[i].store(totals[i]);
+    }
+}
+
+/// The difference of two, or of two differences, line by line.
+#[inline(always)]
+fn differences<S: Simd, const N: usize, const L: usize>(simd: S, of: [&[Line; L]; N], out: &mut [Line; L]) {
+    for (n, out) in out.iter_mut().enumerate() {
+        let mut value = of[0][n].load(simd) - of[1][n].load(simd);
+        if N == 4 {
+            value -= of[2][n].load(simd) - of[3][n].load(simd);
+        }
+        out.store(value);
+    }
+}
+
+/// `sums[i] += Σ left[n][FIRST + i] · right[n]`.
+#[inline(always)]
+fn add_products<S: Simd, const FIRST: usize, const R: usize, const N: usize>(
+    simd: S,
+    sums: &mut [f32x16<S>; R],
+    left: &[Line; N],
+    right: &[Line; N],
+) {
+    for n in 0..N {
+        let right = right[n].load(simd);
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = f32x16::splat(simd, left[n].0[FIRST + i]).mul_add(right, *sum);
         }
     }
-    *sums = totals;
 }
 
 /// Calls `$run` with the constant `$R` equal to `$rows`, which is 1 to 6.
@@ -189,11 +274,16 @@ pub(crate) fn difference<S: Simd>(simd: S, a: &[Line], b: &[Line], out: &mut [Li
     }
 }
 
-/// `out = a + b`, line by line.
+/// The sum of `terms`, line by line.
 #[inline(always)]
-pub(crate) fn sum<S: Simd>(simd: S, a: &[Line], b: &[Line], out: &mut [Line]) {
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        out.store(a.load(simd) + b.load(simd));
+pub(crate) fn sum<S: Simd, const N: usize>(simd: S, terms: [&[Line]; N], out: &mut [Line]) {
+    let terms = terms.map(|term| &term[..out.len()]);
+    for (n, out) in out.iter_mut().enumerate() {
+        let mut total = terms[0][n].load(simd);
+        for term in &terms[1..] {
+            total += term[n].load(simd);
+        }
+        out.store(total);
     }
 }
 
