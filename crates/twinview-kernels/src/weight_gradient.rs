@@ -1,6 +1,6 @@
 //! Gradients of a block's weights and bias.
 
-use fearless_simd::{Level, Simd, dispatch, prelude::*};
+use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
 use crate::backward::Inverse;
