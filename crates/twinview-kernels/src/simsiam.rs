@@ -51,7 +51,6 @@ fn parameters(tensors: &Six<FlexTensor>) -> Parameters<'_> {
 #[backend_extension(Autodiff, Flex)]
 trait SimSiamBackend: burn::backend::Backend {
     /// The second output holds the statistics, `[mean, variance][group][channel]`, flat.
-    #[expect(clippy::too_many_arguments, reason = "one for each tensor")]
     fn simsiam(
         features: FloatTensor<Self>,
         hidden_weight: FloatTensor<Self>,

@@ -108,8 +108,8 @@ pub(crate) fn weights(
                 let shifts: [f32; LANES] = std::array::from_fn(|lane| shifts[lane] as f32);
                 let affine = affine.scale.iter().zip(&affine.shift);
                 for ((total, product), (scale, shift)) in total.iter_mut().zip(&product).zip(affine) {
-                    for lane in 0..LANES {
-                        total.0[lane] += scale * product.0[lane] + shift * shifts[lane];
+                    for ((total, product), shifts) in total.0.iter_mut().zip(product.0).zip(shifts) {
+                        *total += scale * product + shift * shifts;
                     }
                 }
             }

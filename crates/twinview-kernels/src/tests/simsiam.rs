@@ -145,8 +145,7 @@ fn results_do_not_depend_on_threads() {
 #[test]
 fn a_prediction_of_no_length_has_a_finite_loss() {
     let mut case = Case::new(5, 2, 20, 3);
-    let nothing = |tensor: &Tensor<2>| tensor.zeros_like().detach().require_grad();
-    case.predictor.output_weight = nothing(&case.predictor.output_weight);
+    case.predictor.output_weight = case.predictor.output_weight.zeros_like().detach().require_grad();
     case.predictor.output_bias = case.predictor.output_bias.zeros_like().detach().require_grad();
     let outcomes = case.outcomes(simsiam_loss);
     assert_eq!(outcomes[0].1, [0.0]);
