@@ -51,6 +51,10 @@ fn parameters(tensors: &Six<FlexTensor>) -> Parameters<'_> {
 #[backend_extension(Autodiff, Flex)]
 trait SimSiamBackend: burn::backend::Backend {
     /// The second output holds the statistics, `[mean, variance][group][channel]`, flat.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one for each tensor; the macro copies this to where it is not needed"
+    )]
     fn simsiam(
         features: FloatTensor<Self>,
         hidden_weight: FloatTensor<Self>,
