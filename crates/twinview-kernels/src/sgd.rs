@@ -9,7 +9,7 @@ use crate::operation::{fused, slice, tensor};
 /// Values of a task: what is read and written of them stays in the second-level cache.
 const TASK: usize = 1 << 14;
 
-/// One step of SGD with momentum as `torch.optim.SGD` takes it, on flat tensors outside differentiation, `[n]` each:
+/// One step of SGD with momentum as `torch.optim.SGD` takes it, on flat tensors, `[n]` each. No gradient is recorded.
 ///
 /// ```text
 /// g = gradient + weight_decay · value        v = momentum · velocity + g        value − learning_rate · v
@@ -28,6 +28,7 @@ pub fn sgd(
     weight_decay: f32,
 ) -> (Tensor<1>, Tensor<1>) {
     assert_eq!(value.dims(), gradient.dims(), "a gradient for each value");
+    let (value, velocity, gradient) = (value.inner(), velocity.map(Tensor::inner), gradient.inner());
     if !fused(&value) {
         return composed(value, velocity, gradient, learning_rate, momentum, weight_decay);
     }
