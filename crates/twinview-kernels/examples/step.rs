@@ -5,47 +5,40 @@
 use std::time::Instant;
 
 use burn::module::{Module, Param};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig, momentum::MomentumConfig};
-use burn::tensor::{Device, Distribution, Tensor, activation::relu};
+use burn::tensor::{Device, Distribution, Tensor};
 use twinview_kernels::{
-    Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference, negative_cosine_similarity,
+    Block, Predictor, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference, simsiam_loss,
 };
 
 #[derive(Module, Debug)]
 struct Model {
     weights: Vec<Param<Tensor<4>>>,
     vectors: Vec<Param<Tensor<1>>>,
-    first: Linear,
-    norm: BatchNorm,
-    second: Linear,
+    inward: Param<Tensor<2>>,
+    outward: Param<Tensor<2>>,
+    /// The predictor's bias, scale and shift in the bottleneck, and its bias behind it.
+    predictor: Vec<Param<Tensor<1>>>,
 }
 
 const CHANNELS: [usize; 4] = [1, 32, 64, 128];
 
 impl Model {
     fn new(device: &Device) -> Self {
-        let weights = CHANNELS
-            .windows(2)
-            .map(|pair| {
-                let bound = (1.0 / (pair[0] as f64 * 9.0)).sqrt();
-                let distribution = Distribution::Uniform(-bound, bound);
-                Param::from_tensor(Tensor::random([pair[1], pair[0], 3, 3], distribution, device))
-            })
-            .collect();
-        let vectors = CHANNELS[1..]
-            .iter()
-            .flat_map(|&channels| {
-                let zeros = || Param::from_tensor(Tensor::zeros([channels], device));
-                [zeros(), Param::from_tensor(Tensor::ones([channels], device)), zeros()]
-            })
-            .collect();
+        let uniform = |inputs: usize| {
+            let bound = (1.0 / inputs as f64).sqrt();
+            Distribution::Uniform(-bound, bound)
+        };
+        let zeros = |count| Param::from_tensor(Tensor::<1>::zeros([count], device));
+        let ones = |count| Param::from_tensor(Tensor::<1>::ones([count], device));
+        let weight = |pair: &[usize]| Tensor::random([pair[1], pair[0], 3, 3], uniform(pair[0] * 9), device);
+        let matrix = |shape: [usize; 2]| Param::from_tensor(Tensor::random(shape, uniform(shape[0]), device));
         Self {
-            weights,
-            vectors,
-            first: LinearConfig::new(2048, 64).init(device),
-            norm: BatchNormConfig::new(64).init(device),
-            second: LinearConfig::new(64, 2048).init(device),
+            weights: CHANNELS.windows(2).map(|pair| Param::from_tensor(weight(pair))).collect(),
+            vectors: CHANNELS[1..].iter().flat_map(|&count| [zeros(count), ones(count), zeros(count)]).collect(),
+            inward: matrix([2048, 64]),
+            outward: matrix([64, 2048]),
+            predictor: vec![zeros(64), ones(64), zeros(64), zeros(2048)],
         }
     }
 
@@ -65,11 +58,10 @@ impl Model {
             .collect()
     }
 
-    fn predict(&self, features: Tensor<2>) -> Tensor<2> {
-        // As in training, each view is normalised by itself.
-        let hidden = self.first.forward(features).chunk(2, 0);
-        let hidden = hidden.into_iter().map(|view| self.norm.forward(view)).collect();
-        self.second.forward(relu(Tensor::cat(hidden, 0)))
+    fn predictor(&self) -> Predictor {
+        let [hidden_bias, gamma, beta, output_bias] = [0, 1, 2, 3].map(|i| self.predictor[i].val());
+        let (hidden_weight, output_weight) = (self.inward.val(), self.outward.val());
+        Predictor { hidden_weight, hidden_bias, gamma, beta, epsilon: 1e-5, output_weight, output_bias }
     }
 }
 
@@ -103,11 +95,8 @@ fn main() {
         let (features, _) = conv_relu_bn_stack(views.clone(), &model.blocks(), 2);
         times.add("stack forward", start);
         let start = Instant::now();
-        let predictions = model.predict(features.clone());
-        times.add("predictor forward", start);
-        let start = Instant::now();
-        let loss = negative_cosine_similarity(predictions, features, 2);
-        times.add("loss forward", start);
+        let (loss, _) = simsiam_loss(features, model.predictor(), 2);
+        times.add("predictor and loss", start);
         let start = Instant::now();
         let gradients = loss.backward();
         times.add("backward", start);

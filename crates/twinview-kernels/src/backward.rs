@@ -3,10 +3,12 @@
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
+use crate::convolve::{Convolution, Scratch, Spans};
+use crate::layout::block_to_activations;
 use crate::normalise::{Affine, Moments, add_gradient_brick, by_group};
 use crate::pack;
-use crate::plan::{BlockShape, Chunk, TAPS, rows};
-use crate::tile::{Finish, LANES, Line, Step, panel};
+use crate::plan::{BlockShape, Chunk, rows, tasks};
+use crate::tile::{Finish, LANES, Line};
 use crate::workspace::Buffer;
 
 /// `Σ gradient` and `Σ gradient · (value − mean)` of each group and channel, `[group][2][channels]`.
@@ -32,26 +34,16 @@ pub(crate) fn read_features(
         .for_each(|(task, sums)| {
             let count = task.chunk.rows;
             let images = task.chunk.of(gradient, shape.out_features());
-            // Block by block, so that only as many streams as there are positions are written at a time.
-            for block in 0..blocks {
-                for (row, image) in images.chunks_exact(shape.out_features()).enumerate() {
-                    let image = image.chunks(LANES * positions).nth(block).unwrap_or_default();
-                    for position in 0..positions {
-                        let line = &mut task.data[(position * blocks + block) * count + row].0;
-                        *line = [0.0; LANES];
-                        for (to, from) in line.iter_mut().zip(image.iter().skip(position).step_by(positions)) {
-                            *to = *from;
-                        }
-                    }
-                }
-            }
             let values = task.chunk.of(values, positions * blocks);
             let means = &means[task.chunk.group];
             dispatch!(level, simd => {
-                let bricks = task.data.chunks_exact(count).zip(values.chunks_exact(count));
-                for (brick, (gradient, values)) in bricks.enumerate() {
-                    let block = brick % blocks;
-                    add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
+                // The sums block by block too, while the block is in the cache.
+                for (block, mean) in means.iter().enumerate() {
+                    block_to_activations(simd, count, positions, block, images, task.data);
+                    let bricks = task.data.chunks_exact(count).zip(values.chunks_exact(count));
+                    for (gradient, values) in bricks.skip(block).step_by(blocks) {
+                        add_gradient_brick(simd, gradient, values, mean, sums, block * LANES);
+                    }
                 }
             });
         });
@@ -106,23 +98,34 @@ impl Inverse {
         }
     }
 
-    /// Turns the gradient of a brick's normalised values into that of its convolution's output;
-    /// returns its sum.
+    /// The way back for one channel block.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, simd: S, block: usize, gradient: &mut [Line], values: &[Line]) -> f32x16<S> {
-        let zero = f32x16::splat(simd, 0.0);
-        let (scale, slope) = (self.scale[block].load(simd), self.slope[block].load(simd));
-        let (average, mean) = (self.average[block].load(simd), self.mean[block].load(simd));
-        let mut total = zero;
-        for (gradient, value) in gradient.iter_mut().zip(values) {
-            let value = value.load(simd);
-            let along = slope.mul_add(value - mean, average);
-            let back = scale * (gradient.load(simd) - along);
-            let back = value.simd_gt(zero).select(back, zero);
-            total += back;
-            gradient.store(back);
+    pub(crate) fn block<S: Simd>(&self, simd: S, block: usize) -> BlockInverse<S> {
+        BlockInverse {
+            scale: self.scale[block].load(simd),
+            average: self.average[block].load(simd),
+            slope: self.slope[block].load(simd),
+            mean: self.mean[block].load(simd),
         }
-        total
+    }
+}
+
+/// [`Inverse`] of one channel block.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockInverse<S: Simd> {
+    scale: f32x16<S>,
+    average: f32x16<S>,
+    slope: f32x16<S>,
+    mean: f32x16<S>,
+}
+
+impl<S: Simd> BlockInverse<S> {
+    /// The gradient of the convolution's output from that of the normalised value.
+    #[inline(always)]
+    pub(crate) fn apply(&self, gradient: f32x16<S>, value: f32x16<S>) -> f32x16<S> {
+        let along = self.slope.mul_add(value - self.mean, self.average);
+        let zero = f32x16::splat(value.simd, 0.0);
+        value.simd_gt(zero).select(self.scale * (gradient - along), zero)
     }
 }
 
@@ -147,7 +150,14 @@ pub(crate) fn through_activation(
         dispatch!(level, simd => {
             let bricks = task.data.chunks_exact_mut(count).zip(values.chunks_exact(count));
             for (brick, ((gradient, values), sum)) in bricks.zip(sums).enumerate() {
-                sum.store(inverse.apply(simd, brick % blocks, gradient, values));
+                let inverse = inverse.block(simd, brick % blocks);
+                let mut total = f32x16::splat(simd, 0.0);
+                for (gradient, value) in gradient.iter_mut().zip(values) {
+                    let back = inverse.apply(gradient.load(simd), value.load(simd));
+                    total += back;
+                    gradient.store(back);
+                }
+                sum.store(total);
             }
         });
     });
@@ -181,58 +191,42 @@ pub(crate) fn input(
     before: Option<Before>,
 ) -> (Buffer<Line>, GradientSums) {
     let packed = pack::backward(shape, weight);
+    let spans = Spans::backward(shape);
     let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
     let each = shape.width * inputs;
     let mut out = Buffer::new(batch * shape.height * each);
     let mut sums = vec![0.0; chunks.len() * shape.height * 2 * inputs * LANES];
-    rows(&mut out, chunks, shape.height, each).into_par_iter().zip(sums.par_chunks_mut(2 * inputs * LANES)).for_each(
-        |(task, sums)| {
-            let count = task.chunk.rows;
-            let gradient = task.chunk.of(gradient, shape.out_positions() * outputs);
-            let before = before.as_ref().map(|before| {
-                let values = task.chunk.of(before.values, shape.height * each);
-                (&values[task.y * each * count..], &before.means[task.chunk.group])
-            });
-            let mut steps = Vec::with_capacity(TAPS * outputs);
-            dispatch!(level, simd => {
-                for (x, out) in task.data.chunks_exact_mut(inputs * count).enumerate() {
-                    steps.clear();
-                    for (tap, position) in shape.readers(task.y, x) {
-                        steps.extend((0..outputs).map(|block| Step {
-                            source: (position * outputs + block) * count,
-                            weight: (tap * outputs + block) * LANES,
-                        }));
-                    }
-                    let panels = packed.chunks_exact(TAPS * outputs * LANES);
-                    for (block, (out, weights)) in out.chunks_exact_mut(count).zip(panels).enumerate() {
-                        panel(simd, Line::ZERO, gradient, weights, &steps, Finish::Keep, out);
-                        if let Some((values, means)) = before {
-                            let values = &values[(x * inputs + block) * count..][..count];
-                            add_gradient_brick(simd, out, values, &means[block], sums, block * LANES);
-                        }
-                    }
+    let zeros = vec![Line::ZERO; each];
+    let rows = rows(&mut out, chunks, shape.height, each).into_iter().zip(sums.chunks_mut(2 * inputs * LANES));
+    tasks(rows, shape.height, &spans.rows).into_par_iter().for_each_init(Scratch::default, |scratch, (span, rows)| {
+        let chunk = rows[0].0.chunk;
+        let count = chunk.rows;
+        let convolution = Convolution {
+            rows: count,
+            width: shape.out_width(),
+            blocks: outputs,
+            source: chunk.of(gradient, shape.out_positions() * outputs),
+            weights: &packed,
+            columns: &spans.columns,
+            finish: Finish::Keep,
+        };
+        let ys: Vec<usize> = rows.iter().map(|(row, _)| row.y).collect();
+        let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
+        dispatch!(level, simd => {
+            convolution.rows(simd, span, |_| zeros.clone(), scratch, &mut outs);
+            let Some(before) = &before else { return };
+            let values = chunk.of(before.values, shape.height * each);
+            let means = &before.means[chunk.group];
+            for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
+                let bricks = out.chunks_exact(count).zip(values[y * each * count..].chunks_exact(count));
+                for (brick, (gradient, values)) in bricks.enumerate() {
+                    let block = brick % inputs;
+                    add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
                 }
-            });
-        },
-    );
+            }
+        });
+    });
     let sums = by_group(&sums, 2 * inputs * LANES, chunks, groups);
     (out, sums)
-}
-
-/// The gradient of the first block's input in the order `[image][channel][position]`.
-pub(crate) fn write_input(shape: &BlockShape, gradient: &[Line], chunks: &[Chunk]) -> Vec<f32> {
-    let features = shape.in_channels * shape.in_positions();
-    let mut out = vec![0.0; gradient.len() / (shape.in_positions() * shape.in_blocks()) * features];
-    rows(&mut out, chunks, 1, features).into_par_iter().for_each(|task| {
-        let gradient = task.chunk.of(gradient, shape.in_positions() * shape.in_blocks());
-        for (row, image) in task.data.chunks_exact_mut(features).enumerate() {
-            for (feature, out) in image.iter_mut().enumerate() {
-                let (channel, position) = (feature / shape.in_positions(), feature % shape.in_positions());
-                let brick = position * shape.in_blocks() + channel / LANES;
-                *out = gradient[brick * task.chunk.rows + row].0[channel % LANES];
-            }
-        }
-    });
-    out
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData, activation::relu, module::conv2d, ops::ConvOptions};
 
-use crate::inference::Pixel;
+use crate::layout::Pixel;
 use crate::operation::{BatchStatistics, Block, RunningStatistics};
 
 fn convolve(input: Tensor<4>, block: &Block) -> Tensor<4> {

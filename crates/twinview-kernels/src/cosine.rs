@@ -47,16 +47,25 @@ impl Pair {
         let dot = sum(dot, rest.iter().zip(target_rest).map(|(p, t)| p * t).sum());
         let prediction = sum(squares, rest.iter().map(|p| p * p).sum()).sqrt();
         let target = sum(target_squares, target_rest.iter().map(|t| t * t).sum()).sqrt();
-        let cosine = dot / (prediction.max(EPSILON) * target.max(EPSILON));
-        Self { cosine, prediction, target }
+        Self::of(dot, prediction, target)
+    }
+
+    /// Of a dot product and the lengths of both sides.
+    pub(crate) fn of(dot: f32, prediction: f32, target: f32) -> Self {
+        Self { cosine: dot / (prediction.max(EPSILON) * target.max(EPSILON)), prediction, target }
+    }
+
+    /// `α` and `β` of `factor` times the gradient of the cosine with respect to the prediction, `α target − β prediction`.
+    pub(crate) fn slopes(&self, factor: f32) -> (f32, f32) {
+        let length = self.prediction.max(EPSILON);
+        // At the least length the denominator is a constant.
+        let along = if self.prediction > EPSILON { factor * self.cosine / (length * length) } else { 0.0 };
+        (factor / (length * self.target.max(EPSILON)), along)
     }
 
     /// Writes `factor` times the gradient of the cosine with respect to the prediction.
     fn gradient(&self, factor: f32, prediction: &[f32], target: &[f32], out: &mut [f32]) {
-        let length = self.prediction.max(EPSILON);
-        let along_target = factor / (length * self.target.max(EPSILON));
-        // At the least length the denominator is a constant.
-        let along = if self.prediction > EPSILON { factor * self.cosine / (length * length) } else { 0.0 };
+        let (along_target, along) = self.slopes(factor);
         for ((out, p), t) in out.iter_mut().zip(prediction).zip(target) {
             *out = along_target * t - along * p;
         }

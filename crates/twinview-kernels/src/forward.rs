@@ -3,26 +3,12 @@
 use fearless_simd::{Level, Simd, dispatch};
 use rayon::prelude::*;
 
-use crate::normalise::{Affine, MOMENTS, Moments, add_brick, by_group};
+use crate::convolve::{Convolution, Scratch, Spans};
+use crate::normalise::{MOMENTS, Moments, add_brick, by_group};
 use crate::pack::{self, ForwardWeights};
-use crate::plan::{BlockShape, Chunk, TAPS, rows};
-use crate::tile::{Finish, LANES, Line, Step, panel, panel_from_planes};
+use crate::plan::{BlockShape, Chunk, Span, TAPS, rows, tasks};
+use crate::tile::{Finish, LANES, Line, panel_from_planes};
 use crate::workspace::Buffer;
-
-/// The input as planes, `[chunk][channel][position][image]`.
-pub(crate) fn to_planes(input: &[f32], features: usize, chunks: &[Chunk]) -> Buffer<f32> {
-    let mut planes = Buffer::new(input.len());
-    rows(&mut planes, chunks, 1, features).into_par_iter().for_each(|task| {
-        let rows = task.chunk.rows;
-        let images = task.chunk.of(input, features);
-        for (feature, plane) in task.data.chunks_exact_mut(rows).enumerate() {
-            for (row, value) in plane.iter_mut().enumerate() {
-                *value = images[row * features + feature];
-            }
-        }
-    });
-    planes
-}
 
 /// The source of a block's convolution.
 #[derive(Clone, Copy)]
@@ -33,57 +19,87 @@ pub(crate) enum Source<'a> {
     Values(&'a [Line], &'a [ForwardWeights]),
 }
 
-/// One row of a block's output, `relu(convolution + bias)`, before normalisation.
-#[inline(always)]
-pub(crate) fn row<S: Simd>(
-    simd: S,
-    shape: &BlockShape,
-    bias: &[Line],
-    source: Source,
-    chunk: Chunk,
-    y: usize,
-    out: &mut [Line],
-) {
-    let rows = chunk.rows;
-    let mut steps = Vec::with_capacity(TAPS * shape.in_channels.max(shape.in_blocks()));
-    let mut taps = Vec::with_capacity(TAPS);
-    for (x, out) in out.chunks_exact_mut(shape.out_blocks() * rows).enumerate() {
-        taps.clear();
-        taps.extend(shape.taps(y, x));
-        steps.clear();
-        match source {
+/// What every chunk's forward pass through a block needs.
+struct Block<'a> {
+    shape: &'a BlockShape,
+    bias: &'a [Line],
+    source: Source<'a>,
+    spans: Spans,
+}
+
+impl<'a> Block<'a> {
+    fn new(shape: &'a BlockShape, bias: &'a [Line], source: Source<'a>) -> Self {
+        Self { shape, bias, source, spans: Spans::forward(shape) }
+    }
+
+    /// The rows of `span`: `relu(convolution + bias)`, before normalisation.
+    #[inline(always)]
+    fn rows<S: Simd>(&self, simd: S, chunk: Chunk, span: &Span, scratch: &mut Scratch, outs: &mut [&mut [Line]]) {
+        match self.source {
             Source::Planes(planes, weights) => {
-                let planes = chunk.of(planes, shape.in_channels * shape.in_positions());
-                for &(tap, position) in &taps {
-                    steps.extend((0..shape.in_channels).map(|channel| Step {
-                        source: (channel * shape.in_positions() + position) * rows,
-                        weight: tap * shape.in_channels + channel,
-                    }));
-                }
-                let panels = weights.chunks_exact(TAPS * shape.in_channels);
-                for ((out, weights), start) in out.chunks_exact_mut(rows).zip(panels).zip(bias) {
-                    panel_from_planes(simd, *start, planes, weights, &steps, out);
+                let ys = match span {
+                    Span::One(y, _) => vec![*y],
+                    Span::Two(pair) => pair.outs.to_vec(),
+                };
+                for (y, out) in ys.into_iter().zip(outs) {
+                    self.row_from_planes(simd, chunk.of(planes, self.shape.in_features()), weights, chunk.rows, y, out);
                 }
             }
             Source::Values(values, weights) => {
-                let values = chunk.of(values, shape.in_positions() * shape.in_blocks());
                 let weights = &weights[chunk.group];
-                for &(tap, position) in &taps {
-                    steps.extend((0..shape.in_blocks()).map(|block| Step {
-                        source: (position * shape.in_blocks() + block) * rows,
-                        weight: (tap * shape.in_blocks() + block) * LANES,
-                    }));
-                }
-                let panels = weights.lines.chunks_exact(TAPS * shape.in_blocks() * LANES);
-                for (block, (out, panel_weights)) in out.chunks_exact_mut(rows).zip(panels).enumerate() {
-                    let mut start = bias[block].load(simd);
-                    for &(tap, _) in &taps {
-                        start += weights.shifts[block * TAPS + tap].load(simd);
+                let convolution = Convolution {
+                    rows: chunk.rows,
+                    width: self.shape.width,
+                    blocks: self.shape.in_blocks(),
+                    source: chunk.of(values, self.shape.in_positions() * self.shape.in_blocks()),
+                    weights: &weights.lines,
+                    columns: &self.spans.columns,
+                    finish: Finish::Relu,
+                };
+                convolution.rows(simd, span, |y| self.starts(&weights.shifts, y), scratch, outs);
+            }
+        }
+    }
+
+    /// Bias, and what the shift of the input's normalisation adds through the taps that meet the image: `[column][output block]`.
+    fn starts(&self, shifts: &[Line], y: usize) -> Vec<Line> {
+        let mut starts = Vec::with_capacity(self.shape.out_width() * self.bias.len());
+        for x in 0..self.shape.out_width() {
+            for (bias, shifts) in self.bias.iter().zip(shifts.chunks_exact(TAPS)) {
+                let mut start = *bias;
+                for (tap, _) in self.shape.taps(y, x) {
+                    for (start, shift) in start.0.iter_mut().zip(&shifts[tap].0) {
+                        *start += shift;
                     }
-                    let mut line = Line::ZERO;
-                    line.store(start);
-                    panel(simd, line, values, panel_weights, &steps, Finish::Relu, out);
                 }
+                starts.push(start);
+            }
+        }
+        starts
+    }
+
+    #[inline(always)]
+    fn row_from_planes<S: Simd>(
+        &self,
+        simd: S,
+        planes: &[f32],
+        weights: &[Line],
+        rows: usize,
+        y: usize,
+        out: &mut [Line],
+    ) {
+        let shape = self.shape;
+        let mut steps = Vec::with_capacity(TAPS * shape.in_channels);
+        for (x, out) in out.chunks_exact_mut(shape.out_blocks() * rows).enumerate() {
+            steps.clear();
+            for (tap, position) in shape.taps(y, x) {
+                steps.extend((0..shape.in_channels).map(|channel| {
+                    ((channel * shape.in_positions() + position) * rows, tap * shape.in_channels + channel)
+                }));
+            }
+            let panels = weights.chunks_exact(TAPS * shape.in_channels);
+            for ((out, weights), start) in out.chunks_exact_mut(rows).zip(panels).zip(self.bias) {
+                panel_from_planes(simd, *start, planes, weights, &steps, out);
             }
         }
     }
@@ -100,21 +116,25 @@ pub(crate) fn block(
 ) -> (Buffer<Line>, Vec<Moments>) {
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
     let bias = pack::channels(bias);
+    let block = Block::new(shape, &bias, source);
     let channels = shape.out_blocks() * LANES;
     let height = shape.out_height();
     let mut out = Buffer::new(batch * shape.out_positions() * shape.out_blocks());
     let mut moments = vec![0.0; chunks.len() * height * MOMENTS * channels];
-    rows(&mut out, chunks, height, shape.out_width() * shape.out_blocks())
-        .into_par_iter()
-        .zip(moments.par_chunks_mut(MOMENTS * channels))
-        .for_each(|(task, moments)| {
-            dispatch!(level, simd => {
-                row(simd, shape, &bias, source, task.chunk, task.y, task.data);
-                for (brick, lines) in task.data.chunks_exact(task.chunk.rows).enumerate() {
+    let rows = rows(&mut out, chunks, height, shape.out_width() * shape.out_blocks());
+    let rows = rows.into_iter().zip(moments.chunks_mut(MOMENTS * channels));
+    tasks(rows, height, &block.spans.rows).into_par_iter().for_each_init(Scratch::default, |scratch, (span, rows)| {
+        let chunk = rows[0].0.chunk;
+        let (mut outs, moments): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, moments)| (row.data, moments)).unzip();
+        dispatch!(level, simd => {
+            block.rows(simd, chunk, span, scratch, &mut outs);
+            for (out, moments) in outs.iter().zip(moments) {
+                for (brick, lines) in out.chunks_exact(chunk.rows).enumerate() {
                     add_brick(simd, lines, moments, brick % shape.out_blocks() * LANES);
                 }
-            });
+            }
         });
+    });
     let count = batch / groups * shape.out_positions();
     let moments = by_group(&moments, MOMENTS * channels, chunks, groups)
         .iter()
@@ -126,31 +146,12 @@ pub(crate) fn block(
 /// A block's output for one chunk on its own.
 pub(crate) fn chunk(level: Level, shape: &BlockShape, bias: &[Line], source: Source, chunk: Chunk, out: &mut [Line]) {
     let each = shape.out_width() * shape.out_blocks() * chunk.rows;
+    let block = Block::new(shape, bias, source);
+    let rows = out.chunks_exact_mut(each);
+    let mut scratch = Scratch::default();
     dispatch!(level, simd => {
-        for (y, out) in out.chunks_exact_mut(each).enumerate() {
-            row(simd, shape, bias, source, chunk, y, out);
+        for (span, mut outs) in tasks(rows, shape.out_height(), &block.spans.rows) {
+            block.rows(simd, chunk, span, &mut scratch, &mut outs);
         }
     });
-}
-
-/// Writes one chunk of the last block's normalised values in the order `[image][channel][position]`.
-pub(crate) fn write_features(shape: &BlockShape, values: &[Line], rows: usize, affine: &Affine, out: &mut [f32]) {
-    let positions = shape.out_positions();
-    let blocks = shape.out_blocks();
-    // Block by block, so that only as many streams as there are positions are read at a time.
-    for block in 0..blocks {
-        let channel = block * LANES;
-        let lanes = LANES.min(shape.out_channels - channel);
-        let (scale, shift) = (&affine.scale[channel..][..lanes], &affine.shift[channel..][..lanes]);
-        for (row, image) in out.chunks_exact_mut(shape.out_features()).enumerate() {
-            let image = &mut image[channel * positions..][..lanes * positions];
-            for position in 0..positions {
-                let line = &values[(position * blocks + block) * rows + row].0;
-                let normalised = line.iter().zip(scale).zip(shift).map(|((value, scale), shift)| scale * value + shift);
-                for (out, value) in image.iter_mut().skip(position).step_by(positions).zip(normalised) {
-                    *out = value;
-                }
-            }
-        }
-    }
 }

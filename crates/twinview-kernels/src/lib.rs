@@ -5,6 +5,8 @@
 //!
 //! - Activations lie as `[chunk of images][position][16-channel block][image][16 channels]`. Every inner loop is then a
 //!   6×16 register tile over whole cache lines: no im2col buffer, padding taps are left out, a stride costs nothing.
+//! - Outputs that share an outer tap are made in pairs, three products for four, in rows and in columns; so are the
+//!   gradients of inputs and weights.
 //! - Values are stored once, before normalisation. Normalisation is an affine map of each channel, folded into the next block's
 //!   weights; its sums are gathered while the values are in the cache.
 //! - All views of a batch go through in one pass, each with its own batch statistics.
@@ -12,35 +14,42 @@
 //! - Work is cut by the batch alone and sums are added in a fixed order: results are the same, bit for bit, on any number of
 //!   threads and from run to run.
 //!
-//! The vector instructions (AVX-512, AVX2 with FMA, NEON, or a portable path) are chosen when the program runs. On one Zen 3
-//! core the tiles reach 99 % of the multiply-add rate, and the whole step of the article's encoder 80 to 90 %.
+//! The vector instructions (AVX-512, AVX2 with FMA, NEON, or a portable path) are chosen when the program runs.
 //!
-//! [`negative_cosine_similarity`] is the loss of SimSiam and BYOL in one operation. On devices other than the CPU both are
+//! Heads and losses have operations of their own: [`linear`], [`batch_norm`], [`negative_cosine_similarity`], and
+//! [`simsiam_loss`], which is predictor and loss in one; [`sgd`] is an update in one pass. On devices other than the CPU all are
 //! composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
 #![forbid(unsafe_code)]
 
 mod backward;
 mod composed;
+mod convolve;
 mod cosine;
 mod forward;
 mod inference;
+mod layout;
 mod linear;
 mod normalise;
 mod operation;
 mod pack;
 mod plan;
+mod predictor;
 mod product;
 mod rows_norm;
+mod sgd;
+mod simsiam;
 mod stack;
 #[cfg(test)]
 mod tests;
 mod tile;
 mod weight_gradient;
+mod weight_products;
 mod workspace;
 
 pub use cosine::negative_cosine_similarity;
 pub use fearless_simd::Level;
-pub use inference::{Pixel, inference};
+pub use inference::inference;
+pub use layout::Pixel;
 pub use linear::linear;
 pub use normalise::Moments;
 pub use operation::{
@@ -49,4 +58,6 @@ pub use operation::{
 };
 pub use plan::BlockShape;
 pub use rows_norm::batch_norm;
+pub use sgd::sgd;
+pub use simsiam::{Predictor, simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};

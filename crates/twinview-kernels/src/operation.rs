@@ -16,7 +16,8 @@ use fearless_simd::Level;
 use std::sync::Arc;
 
 use crate::composed;
-use crate::inference::{Pixel, inference};
+use crate::inference::inference;
+use crate::layout::Pixel;
 use crate::normalise::Moments;
 use crate::plan::BlockShape;
 use crate::stack::{self, BlockParameters, Tape};
@@ -45,6 +46,15 @@ pub struct BatchStatistics {
     pub mean: Tensor<2>,
     /// Biased variance over a group's images and positions, `[groups, channels]`.
     pub variance: Tensor<2>,
+}
+
+impl BatchStatistics {
+    /// From flat statistics, `[mean, variance][group][channel]`.
+    pub(crate) fn new(statistics: Tensor<1>, groups: usize, channels: usize) -> Self {
+        let [mean, variance] = [0, groups * channels]
+            .map(|start| statistics.clone().inner().narrow(0, start, groups * channels).reshape([groups, channels]));
+        Self { mean, variance }
+    }
 }
 
 /// Statistics that a block normalises with outside training.
@@ -162,8 +172,8 @@ impl Backward<Flex, 2> for StackBackward {
             grads.register::<Flex>(node.id, tensor(values, shape));
         }
         if let Some(node) = flat {
-            let values: Vec<f32> =
-                blocks.into_iter().flat_map(|b| [b.weight, b.bias, b.gamma, b.beta].concat()).collect();
+            let parts: Vec<_> = blocks.iter().flat_map(|b| [&*b.weight, &b.bias, &b.gamma, &b.beta]).collect();
+            let values = parts.concat();
             let count = values.len();
             grads.register::<Flex>(node.id, tensor(values, [count]));
         }
@@ -239,17 +249,14 @@ pub fn conv_relu_bn_stack(input: Tensor<4>, blocks: &[Block], groups: usize) -> 
     let channels: Vec<usize> = layout.shapes.iter().map(|shape| shape.out_channels).collect();
     let (features, statistics) =
         <Dispatch as StackBackend>::conv_relu_bn(input.into_dispatch(), flatten(blocks).into_dispatch(), layout);
-    let statistics = Tensor::<1>::from_dispatch(statistics).inner();
+    let statistics = Tensor::<1>::from_dispatch(statistics);
     let mut start = 0;
     let mut take = |channels: usize| {
-        let part = statistics.clone().narrow(0, start, groups * channels);
-        start += groups * channels;
-        part.reshape([groups, channels])
+        let part = statistics.clone().narrow(0, start, 2 * groups * channels);
+        start += 2 * groups * channels;
+        BatchStatistics::new(part, groups, channels)
     };
-    let statistics = channels
-        .into_iter()
-        .map(|channels| BatchStatistics { mean: take(channels), variance: take(channels) })
-        .collect();
+    let statistics = channels.into_iter().map(&mut take).collect();
     (Tensor::from_dispatch(features), statistics)
 }
 

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::plan::{BlockShape, TAPS};
+use crate::normalise::Affine;
+use crate::plan::{BlockShape, KERNEL, OUTER, TAPS, VARIANTS};
 use crate::tile::{LANES, Line};
 use crate::workspace::Buffer;
 
@@ -18,38 +19,105 @@ pub(crate) fn channels(values: &[f32]) -> Vec<Line> {
         .collect()
 }
 
+/// Lines of one panel: `[kernel row variant][kernel column variant][block][16]`.
+fn panel(blocks: usize) -> usize {
+    VARIANTS * VARIANTS * blocks * LANES
+}
+
+/// Fills one panel, whose columns are `columns` and whose rows are `rows` channels, with `weight(column, row)`, the nine taps.
+fn fill_panel<'a>(lines: &mut [Line], columns: usize, rows: usize, weight: impl Fn(usize, usize) -> &'a [f32]) {
+    lines.fill(Line::ZERO);
+    let each = lines.len() / (VARIANTS * VARIANTS);
+    for lane in 0..columns {
+        for row in 0..rows {
+            let taps = weight(lane, row);
+            for (tap, &value) in taps.iter().enumerate() {
+                lines[(tap / KERNEL * VARIANTS + tap % KERNEL) * each + row].0[lane] = value;
+            }
+        }
+    }
+    // The sums of the outer columns, and then of the outer rows.
+    let mut add = |to: usize, a: usize, b: usize| {
+        for i in 0..each {
+            let (a, b) = (lines[a * each + i].0, lines[b * each + i].0);
+            lines[to * each + i].0 = std::array::from_fn(|lane| a[lane] + b[lane]);
+        }
+    };
+    for row in 0..KERNEL {
+        add(row * VARIANTS + OUTER, row * VARIANTS, row * VARIANTS + 2);
+    }
+    for column in 0..VARIANTS {
+        add(OUTER * VARIANTS + column, column, 2 * VARIANTS + column);
+    }
+}
+
+/// Packs weights `[out, in, 3, 3]` for the forward pass: a panel for each output block, lines of output channels.
+pub(crate) fn forward(shape: &BlockShape, weight: &[f32]) -> Buffer<Line> {
+    let panel = panel(shape.in_blocks());
+    let mut lines = Buffer::new(shape.out_blocks() * panel);
+    lines.par_chunks_mut(panel).enumerate().for_each(|(block, lines)| {
+        let columns = LANES.min(shape.out_channels - block * LANES);
+        fill_panel(lines, columns, shape.in_channels, |lane, input| {
+            let first = ((block * LANES + lane) * shape.in_channels + input) * TAPS;
+            &weight[first..first + TAPS]
+        });
+    });
+    lines
+}
+
+/// Packs weights `[out, in, 3, 3]` for the input's gradient: a panel for each input block, lines of input channels.
+pub(crate) fn backward(shape: &BlockShape, weight: &[f32]) -> Buffer<Line> {
+    let panel = panel(shape.out_blocks());
+    let mut lines = Buffer::new(shape.in_blocks() * panel);
+    lines.par_chunks_mut(panel).enumerate().for_each(|(block, lines)| {
+        let columns = LANES.min(shape.in_channels - block * LANES);
+        fill_panel(lines, columns, shape.out_channels, |lane, output| {
+            let first = (output * shape.in_channels + block * LANES + lane) * TAPS;
+            &weight[first..first + TAPS]
+        });
+    });
+    lines
+}
+
 /// Weights of one group's forward pass, the normalisation `scale · y + shift` of the input folded in.
 #[derive(Debug)]
 pub(crate) struct ForwardWeights {
-    /// `[output block][tap][input block][16 input channels]`, a line of output channels each.
+    /// As [`forward`] packs them.
     pub(crate) lines: Buffer<Line>,
     /// What each tap adds because of the shift: `[output block][tap]`.
     pub(crate) shifts: Vec<Line>,
 }
 
-/// Packs weights `[out, in, 3, 3]` for the forward pass behind a normalisation.
-pub(crate) fn forward(shape: &BlockShape, weight: &[f32], scale: &[f32], shift: &[f32]) -> ForwardWeights {
-    let panel = TAPS * shape.in_blocks() * LANES;
-    let mut lines = Buffer::new(shape.out_blocks() * panel);
-    let mut shifts = vec![Line::ZERO; shape.out_blocks() * TAPS];
-    lines.par_chunks_mut(panel).zip(shifts.par_chunks_mut(TAPS)).enumerate().for_each(|(block, (lines, shifts))| {
-        lines.fill(Line::ZERO);
-        let each = shape.in_channels * TAPS;
-        let outputs = weight.chunks_exact(each).skip(block * LANES).take(LANES);
-        for (lane, weight) in outputs.enumerate() {
-            let mut sums = [0.0f64; TAPS];
-            for (input, weight) in weight.chunks_exact(TAPS).enumerate() {
-                for tap in 0..TAPS {
-                    lines[tap * shape.in_blocks() * LANES + input].0[lane] = scale[input] * weight[tap];
-                    sums[tap] += f64::from(shift[input]) * f64::from(weight[tap]);
+impl ForwardWeights {
+    /// From weights packed by [`forward`], behind a normalisation.
+    pub(crate) fn new(shape: &BlockShape, packed: &[Line], affine: &Affine) -> Self {
+        let inputs = shape.in_blocks() * LANES;
+        let panel = panel(shape.in_blocks());
+        let mut lines = Buffer::new(packed.len());
+        let mut shifts = vec![Line::ZERO; shape.out_blocks() * TAPS];
+        let panels = lines.par_chunks_mut(panel).zip(packed.par_chunks(panel));
+        panels.zip(shifts.par_chunks_mut(TAPS)).for_each(|((lines, packed), shifts)| {
+            for (lines, packed) in lines.chunks_exact_mut(inputs).zip(packed.chunks_exact(inputs)) {
+                for (line, packed) in lines[shape.in_channels..].iter_mut().zip(&packed[shape.in_channels..]) {
+                    *line = *packed;
+                }
+                for ((line, packed), scale) in lines.iter_mut().zip(packed).zip(&affine.scale) {
+                    line.0 = packed.0.map(|weight| scale * weight);
                 }
             }
-            for tap in 0..TAPS {
-                shifts[tap].0[lane] = sums[tap] as f32;
+            for (tap, line) in shifts.iter_mut().enumerate() {
+                let first = (tap / KERNEL * VARIANTS + tap % KERNEL) * inputs;
+                let mut sums = [0.0f64; LANES];
+                for (packed, &shift) in packed[first..].iter().zip(&affine.shift) {
+                    for (sum, &weight) in sums.iter_mut().zip(&packed.0) {
+                        *sum += f64::from(shift) * f64::from(weight);
+                    }
+                }
+                line.0 = sums.map(|sum| sum as f32);
             }
-        }
-    });
-    ForwardWeights { lines, shifts }
+        });
+        Self { lines, shifts }
+    }
 }
 
 /// Packs weights `[out, in, 3, 3]` for planes: `[output block][tap][input channel]`.
@@ -63,24 +131,5 @@ pub(crate) fn planes(shape: &BlockShape, weight: &[f32]) -> Buffer<Line> {
             lines[output / LANES * panel + tap * shape.in_channels + input].0[output % LANES] = value;
         }
     }
-    lines
-}
-
-/// Packs weights `[out, in, 3, 3]` for the input's gradient:
-/// `[input block][tap][output block][16 output channels]`, a line of input channels each.
-pub(crate) fn backward(shape: &BlockShape, weight: &[f32]) -> Buffer<Line> {
-    let panel = TAPS * shape.out_blocks() * LANES;
-    let mut lines = Buffer::new(shape.in_blocks() * panel);
-    lines.par_chunks_mut(panel).enumerate().for_each(|(block, lines)| {
-        lines.fill(Line::ZERO);
-        for (output, weight) in weight.chunks_exact(shape.in_channels * TAPS).enumerate() {
-            let inputs = weight.chunks_exact(TAPS).skip(block * LANES).take(LANES);
-            for (lane, weight) in inputs.enumerate() {
-                for tap in 0..TAPS {
-                    lines[tap * shape.out_blocks() * LANES + output].0[lane] = weight[tap];
-                }
-            }
-        }
-    });
     lines
 }

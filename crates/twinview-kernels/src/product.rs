@@ -21,7 +21,7 @@ const TILE: usize = 6;
 
 /// Tiles and panels of a task of [`columns_by_columns`], and the rows it sums at a time: both sides stay in the
 /// second-level cache.
-const TASK_TILES: usize = 16;
+const TASK_TILES: usize = 24;
 const TASK_PANELS: usize = 8;
 const TASK_DEPTH: usize = 128;
 

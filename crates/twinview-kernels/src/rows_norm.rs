@@ -86,7 +86,7 @@ impl Layout {
         self.sums(of_block).into_iter().map(join).collect()
     }
 
-    fn forward(&self, input: &[f32], normalisations: &[Normalisation]) -> Vec<f32> {
+    pub(crate) fn forward(&self, input: &[f32], normalisations: &[Normalisation]) -> Vec<f32> {
         let mut out = vec![0.0; input.len()];
         let rows = out.par_chunks_mut(self.channels).zip(input.par_chunks(self.channels)).enumerate();
         rows.with_min_len(TASK_ROWS).for_each(|(row, (out, input))| {
@@ -181,6 +181,12 @@ trait BatchNormBackend: burn::backend::Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
+/// The statistics, `[mean, variance][group][channel]`.
+pub(crate) fn statistics(normalisations: &[Normalisation]) -> Vec<f32> {
+    let means = normalisations.iter().flat_map(|n| &n.moments.mean);
+    means.chain(normalisations.iter().flat_map(|n| &n.moments.variance)).copied().collect()
+}
+
 /// Runs the forward pass: output, statistics, and what the way back needs.
 fn run(
     input: &FlexTensor,
@@ -190,8 +196,7 @@ fn run(
 ) -> (FlexTensor, FlexTensor, Vec<Normalisation>) {
     let normalisations = layout.normalisations(Level::new(), slice(input), slice(gamma), slice(beta));
     let output = layout.forward(slice(input), &normalisations);
-    let means = normalisations.iter().flat_map(|n| &n.moments.mean);
-    let statistics: Vec<f32> = means.chain(normalisations.iter().flat_map(|n| &n.moments.variance)).copied().collect();
+    let statistics = statistics(&normalisations);
     let count = statistics.len();
     (tensor(output, [layout.rows, layout.channels]), tensor(statistics, [count]), normalisations)
 }
@@ -288,11 +293,7 @@ pub fn batch_norm(
         beta.into_dispatch(),
         layout,
     );
-    let [mean, variance] = [0, groups * channels].map(|start| {
-        let statistics = Tensor::<1>::from_dispatch(statistics.clone()).inner();
-        statistics.narrow(0, start, groups * channels).reshape([groups, channels])
-    });
-    (Tensor::from_dispatch(output), BatchStatistics { mean, variance })
+    (Tensor::from_dispatch(output), BatchStatistics::new(Tensor::from_dispatch(statistics), groups, channels))
 }
 
 /// The same composed of Burn's operations.

@@ -1,12 +1,12 @@
 //! The whole stack of blocks on plain slices: training forward and backward.
 
 use fearless_simd::Level;
-use rayon::prelude::*;
 
 use crate::backward::{self, Before, Inverse};
 use crate::forward::{self, Source};
+use crate::layout;
 use crate::normalise::{Affine, Moments};
-use crate::pack;
+use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::tile::Line;
 use crate::weight_gradient::{self, TapSums};
@@ -63,20 +63,19 @@ impl Tape {
     #[cfg(test)]
     pub(crate) fn activations(&self, block: usize) -> Vec<f32> {
         let shape = &self.shapes[block];
-        let affine = Affine { scale: vec![1.0; shape.out_channels], shift: vec![0.0; shape.out_channels] };
-        let mut out = Vec::new();
-        for chunk in &self.chunks {
-            let values = chunk.of(&self.values[block], shape.out_positions() * shape.out_blocks());
-            let mut part = vec![0.0; chunk.rows * shape.out_features()];
-            forward::write_features(shape, values, chunk.rows, &affine, &mut part);
-            out.extend(part);
-        }
-        out
+        let affines = identities(shape.out_channels, self.moments[block].len());
+        let values = &self.values[block];
+        layout::to_images(self.level, shape.out_channels, shape.out_positions(), values, &self.chunks, &affines)
     }
 }
 
 fn affines(moments: &[Moments], block: &BlockParameters) -> Vec<Affine> {
     moments.iter().map(|m| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon)).collect()
+}
+
+/// For each group what leaves values as they are.
+fn identities(channels: usize, groups: usize) -> Vec<Affine> {
+    vec![Affine { scale: vec![1.0; channels], shift: vec![0.0; channels] }; groups]
 }
 
 /// Runs the blocks in training mode on `input`, `[batch, channels, height, width]`, of which `groups` equal
@@ -97,7 +96,7 @@ pub fn forward(
     assert!(groups > 0 && batch > 0 && batch.is_multiple_of(groups), "{batch} images in {groups} equal groups");
     let chunks = chunks(batch, groups);
     let first = &shapes[0];
-    let planes = forward::to_planes(input, first.in_channels * first.in_positions(), &chunks);
+    let planes = layout::to_planes(level, input, first.in_channels * first.in_positions(), &chunks);
     let packed = pack::planes(first, blocks[0].weight);
     let mut values: Vec<Buffer<Line>> = Vec::with_capacity(shapes.len());
     let mut moments: Vec<Vec<Moments>> = Vec::with_capacity(shapes.len());
@@ -106,10 +105,9 @@ pub fn forward(
         let source = match index.checked_sub(1) {
             None => Source::Planes(&planes, &packed),
             Some(before) => {
-                weights = affines(&moments[before], &blocks[before])
-                    .iter()
-                    .map(|a| pack::forward(shape, block.weight, &a.scale, &a.shift))
-                    .collect();
+                let packed = pack::forward(shape, block.weight);
+                let affines = affines(&moments[before], &blocks[before]);
+                weights = affines.iter().map(|affine| ForwardWeights::new(shape, &packed, affine)).collect();
                 Source::Values(&values[before], &weights)
             }
         };
@@ -118,14 +116,8 @@ pub fn forward(
         moments.push(block_moments);
     }
     let last = shapes.len() - 1;
-    let affines = affines(&moments[last], &blocks[last]);
-    let mut out = vec![0.0; batch * shapes[last].out_features()];
-    let each = shapes[last].out_positions() * shapes[last].out_blocks();
-    crate::plan::rows(&mut out, &chunks, 1, shapes[last].out_features()).into_par_iter().for_each(|task| {
-        let chunk = task.chunk;
-        let values = chunk.of(&values[last], each);
-        forward::write_features(&shapes[last], values, chunk.rows, &affines[chunk.group], task.data);
-    });
+    let (shape, affines) = (&shapes[last], affines(&moments[last], &blocks[last]));
+    let out = layout::to_images(level, shape.out_channels, shape.out_positions(), &values[last], &chunks, &affines);
     let tape = Tape { level, shapes: shapes.to_vec(), chunks, planes, values, moments };
     (out, tape)
 }
@@ -171,7 +163,9 @@ pub fn backward(
             if with_input {
                 backward::through_activation(level, shape, &mut back, values, &inverses, chunks);
                 let (back, _) = backward::input(level, shape, block.weight, &back, chunks, groups, None);
-                input = Some(backward::write_input(shape, &back, chunks));
+                let affines = identities(shape.in_channels, groups);
+                let positions = shape.in_positions();
+                input = Some(layout::to_images(level, shape.in_channels, positions, &back, chunks, &affines));
             }
         } else {
             let positions = backward::through_activation(level, shape, &mut back, values, &inverses, chunks);

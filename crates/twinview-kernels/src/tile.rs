@@ -24,30 +24,26 @@ impl Line {
     }
 }
 
-/// One block of a product: which source lines meet which sixteen weight lines.
+/// One block of a product: a source line for each row, and which sixteen weight lines meet them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
-    /// First source line (of row 0).
-    pub(crate) source: usize,
+pub(crate) struct Step<'a> {
+    pub(crate) source: &'a [Line],
     /// First weight line.
     pub(crate) weight: usize,
 }
 
-/// `R` rows × 16 columns: `start + Σ source[row, k] · weight[k, column]`, the sum running over all steps
+/// `R` rows × 16 columns: `sums + Σ source[row, k] · weight[k, column]`, the sum running over all steps
 /// in order, sixteen `k` each. The accumulators never leave the registers.
 #[inline(always)]
-pub(crate) fn rows_by_columns<S: Simd, const R: usize>(
+fn rows_by_columns<S: Simd, const R: usize>(
     simd: S,
-    start: f32x16<S>,
-    source: &[Line],
+    mut sums: [f32x16<S>; R],
     row: usize,
     weights: &[Line],
     steps: &[Step],
 ) -> [f32x16<S>; R] {
-    let mut sums = [start; R];
     for step in steps {
-        let first = step.source + row;
-        let rows: &[Line; R] = source[first..first + R].try_into().expect("R rows");
+        let rows: &[Line; R] = step.source[row..row + R].try_into().expect("R rows");
         let weight: &[Line; LANES] = weights[step.weight..step.weight + LANES].try_into().expect("sixteen lines");
         // Written out: the end of a loop of sixteen turns is mispredicted, which costs a seventh of the speed.
         macro_rules! turns {
@@ -63,32 +59,117 @@ pub(crate) fn rows_by_columns<S: Simd, const R: usize>(
     sums
 }
 
-/// `sums[i] += Σ left[n][FIRST + i] · right[n]`, one line of channels a row `i`: a block of a weight gradient.
-#[inline(always)]
-pub(crate) fn outer_products<S: Simd, const FIRST: usize, const R: usize>(
+/// `sums[i] += Σ left[n][i] · right[n]`, a line of channels a row `i`: sixteen channels by sixteen.
+#[inline(never)]
+pub(crate) fn block_products<S: Simd>(simd: S, sums: &mut [Line], left: &[Line], right: &[Line]) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            strip::<S, 0, 6>(simd, sums, left, right);
+            strip::<S, 6, 5>(simd, sums, left, right);
+            strip::<S, 11, 5>(simd, sums, left, right);
+        },
+    );
+}
+
+/// As [`block_products`] with the difference of two bricks, or of two differences, on the left, which goes to `made`.
+///
+/// The difference is taken between the products of the first strip, which hides it and the wait for what it reads.
+#[inline(never)]
+pub(crate) fn difference_products<S: Simd, const N: usize>(
     simd: S,
-    sums: &mut [f32x16<S>; R],
-    left: &[Line],
+    sums: &mut [Line],
+    left: [&[Line]; N],
+    made: &mut [Line],
     right: &[Line],
 ) {
-    let mut totals = *sums;
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            first_strip::<S, N, 6>(simd, sums, left, made, right);
+            strip::<S, 6, 5>(simd, sums, made, right);
+            strip::<S, 11, 5>(simd, sums, made, right);
+        },
+    );
+}
+
+/// Rows `FIRST..FIRST + R` of a block of products. The accumulators never leave the registers.
+#[inline(always)]
+fn strip<S: Simd, const FIRST: usize, const R: usize>(simd: S, sums: &mut [Line], left: &[Line], right: &[Line]) {
+    let sums: &mut [Line; R] = (&mut sums[FIRST..FIRST + R]).try_into().expect("R lines");
+    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
     let (left_fours, left_rest) = left.as_chunks::<4>();
     let (right_fours, right_rest) = right.as_chunks::<4>();
     for (left, right) in left_fours.iter().zip(right_fours) {
-        for n in 0..4 {
-            let right = right[n].load(simd);
-            for (i, total) in totals.iter_mut().enumerate() {
-                *total = f32x16::splat(simd, left[n].0[FIRST + i]).mul_add(right, *total);
-            }
-        }
+        add_products::<S, FIRST, R, 4>(simd, &mut totals, left, right);
     }
     for (left, right) in left_rest.iter().zip(right_rest) {
-        let right = right.load(simd);
-        for (i, total) in totals.iter_mut().enumerate() {
-            *total = f32x16::splat(simd, left.0[FIRST + i]).mul_add(right, *total);
+        add_products::<S, FIRST, R, 1>(simd, &mut totals, &[*left], &[*right]);
+    }
+    for i in 0..R {
+        sums[i].store(totals[i]);
+    }
+}
+
+#[inline(always)]
+fn first_strip<S: Simd, const N: usize, const R: usize>(
+    simd: S,
+    sums: &mut [Line],
+    left: [&[Line]; N],
+    made: &mut [Line],
+    right: &[Line],
+) {
+    let sums: &mut [Line; R] = (&mut sums[..R]).try_into().expect("R lines");
+    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
+    let (right_fours, right_rest) = right.as_chunks::<4>();
+    let left = left.map(|left| left.as_chunks::<4>());
+    let (made_fours, made_rest) = made.as_chunks_mut::<4>();
+    if let Some(made) = made_fours.first_mut() {
+        differences(simd, left.map(|left| &left.0[0]), made);
+    }
+    for (n, right) in right_fours.iter().enumerate() {
+        // One turn ahead of its use.
+        if n + 1 < right_fours.len() {
+            differences(simd, left.map(|left| &left.0[n + 1]), &mut made_fours[n + 1]);
+        }
+        add_products::<S, 0, R, 4>(simd, &mut totals, &made_fours[n], right);
+    }
+    for (n, right) in right_rest.iter().enumerate() {
+        let made: &mut [Line; 1] = (&mut made_rest[n..=n]).try_into().expect("a line");
+        differences(simd, left.map(|left| left.1[n..=n].try_into().expect("a line")), made);
+        add_products::<S, 0, R, 1>(simd, &mut totals, made, &[*right]);
+    }
+    for i in 0..R {
+        sums[i].store(totals[i]);
+    }
+}
+
+/// The difference of two, or of two differences, line by line.
+#[inline(always)]
+fn differences<S: Simd, const N: usize, const L: usize>(simd: S, of: [&[Line; L]; N], out: &mut [Line; L]) {
+    for (n, out) in out.iter_mut().enumerate() {
+        let mut value = of[0][n].load(simd) - of[1][n].load(simd);
+        if N == 4 {
+            value -= of[2][n].load(simd) - of[3][n].load(simd);
+        }
+        out.store(value);
+    }
+}
+
+/// `sums[i] += Σ left[n][FIRST + i] · right[n]`.
+#[inline(always)]
+fn add_products<S: Simd, const FIRST: usize, const R: usize, const N: usize>(
+    simd: S,
+    sums: &mut [f32x16<S>; R],
+    left: &[Line; N],
+    right: &[Line; N],
+) {
+    for n in 0..N {
+        let right = right[n].load(simd);
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = f32x16::splat(simd, left[n].0[FIRST + i]).mul_add(right, *sum);
         }
     }
-    *sums = totals;
 }
 
 /// Calls `$run` with the constant `$R` equal to `$rows`, which is 1 to 6.
@@ -140,39 +221,81 @@ pub(crate) enum Finish {
     Keep,
 }
 
+/// What the sums of a channel block begin with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start<'a> {
+    /// The same for each row.
+    Same(Line),
+    /// A line a row.
+    Each(&'a [Line]),
+    /// The sum of two lines a row.
+    Both(&'a [Line], &'a [Line]),
+}
+
 /// One channel block of one position for all rows of a chunk: `out = finish(start + source · weights)`.
-#[inline(always)]
+///
+/// A function of its own for each level: copied into every caller, its six heights made minutes of compilation.
+#[inline(never)]
 pub(crate) fn panel<S: Simd>(
     simd: S,
-    start: Line,
-    source: &[Line],
+    start: Start,
     weights: &[Line],
     steps: &[Step],
     finish: Finish,
     out: &mut [Line],
 ) {
-    let start = start.load(simd);
-    // First operand: a NaN in the second comes through, so a diverged run shows.
-    let zero = f32x16::splat(simd, 0.0);
-    for (row, count) in tiles(out.len()) {
-        with_rows!(count, R => {
-            let sums = rows_by_columns::<S, R>(simd, start, source, row, weights, steps);
-            for (line, sum) in out[row..row + R].iter_mut().zip(sums) {
-                line.store(if finish == Finish::Relu { zero.max(sum) } else { sum });
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            // First operand: a NaN in the second comes through, so a diverged run shows.
+            let zero = f32x16::splat(simd, 0.0);
+            for (row, count) in tiles(out.len()) {
+                with_rows!(count, R => {
+                    let sums: [f32x16<S>; R] = match start {
+                        Start::Same(line) => [line.load(simd); R],
+                        Start::Each(lines) => std::array::from_fn(|r| lines[row + r].load(simd)),
+                        Start::Both(a, b) => std::array::from_fn(|r| a[row + r].load(simd) + b[row + r].load(simd)),
+                    };
+                    let sums = rows_by_columns::<S, R>(simd, sums, row, weights, steps);
+                    for (line, sum) in out[row..row + R].iter_mut().zip(sums) {
+                        line.store(if finish == Finish::Relu { zero.max(sum) } else { sum });
+                    }
+                });
             }
-        });
+        },
+    );
+}
+
+/// `out = a − b`, line by line.
+#[inline(always)]
+pub(crate) fn difference<S: Simd>(simd: S, a: &[Line], b: &[Line], out: &mut [Line]) {
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        out.store(a.load(simd) - b.load(simd));
     }
 }
 
-/// As [`panel`], from planes: a step's source is the first of the chunk's rows of one input value,
-/// its weight one line.
+/// The sum of `terms`, line by line.
+#[inline(always)]
+pub(crate) fn sum<S: Simd, const N: usize>(simd: S, terms: [&[Line]; N], out: &mut [Line]) {
+    let terms = terms.map(|term| &term[..out.len()]);
+    for (n, out) in out.iter_mut().enumerate() {
+        let mut total = terms[0][n].load(simd);
+        for term in &terms[1..] {
+            total += term[n].load(simd);
+        }
+        out.store(total);
+    }
+}
+
+/// As [`panel`] with a ReLU, from planes: a step is the first of the chunk's rows of one input value, and the
+/// weight line it meets.
 #[inline(always)]
 pub(crate) fn panel_from_planes<S: Simd>(
     simd: S,
     start: Line,
     planes: &[f32],
     weights: &[Line],
-    steps: &[Step],
+    steps: &[(usize, usize)],
     out: &mut [Line],
 ) {
     let start = start.load(simd);
@@ -180,10 +303,9 @@ pub(crate) fn panel_from_planes<S: Simd>(
     for (row, count) in tiles(out.len()) {
         with_rows!(count, R => {
             let mut sums = [start; R];
-            for step in steps {
-                let first = step.source + row;
-                let values: &[f32; R] = planes[first..first + R].try_into().expect("R rows");
-                let weight = weights[step.weight].load(simd);
+            for &(plane, weight) in steps {
+                let values: &[f32; R] = planes[plane + row..plane + row + R].try_into().expect("R rows");
+                let weight = weights[weight].load(simd);
                 for r in 0..R {
                     sums[r] = f32x16::splat(simd, values[r]).mul_add(weight, sums[r]);
                 }
@@ -195,14 +317,21 @@ pub(crate) fn panel_from_planes<S: Simd>(
     }
 }
 
-/// `sums[i] += Σ left[i][n] · right[n]`: a block of a weight gradient whose input lies in planes.
+/// `sums[i] += Σ left[i][n] · right(n)`: a block of a weight gradient whose input lies in planes.
 #[inline(always)]
-pub(crate) fn plane_products<S: Simd, const R: usize>(simd: S, sums: &mut [Line], left: &[&[f32]], right: &[Line]) {
+pub(crate) fn plane_products<S: Simd, const R: usize>(
+    simd: S,
+    sums: &mut [Line],
+    left: &[&[f32]],
+    mut right: impl FnMut(usize) -> f32x16<S>,
+) {
     let sums: &mut [Line; R] = sums.try_into().expect("R sums");
     let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
-    let left: [&[f32]; R] = std::array::from_fn(|i| &left[i][..right.len()]);
-    for (n, right) in right.iter().enumerate() {
-        let right = right.load(simd);
+    let rows = left[0].len();
+    let left: [&[f32]; R] = std::array::from_fn(|i| &left[i][..rows]);
+    #[expect(clippy::needless_range_loop, reason = "`n` runs along all of `left` at once")]
+    for n in 0..rows {
+        let right = right(n);
         for i in 0..R {
             totals[i] = f32x16::splat(simd, left[i][n]).mul_add(right, totals[i]);
         }

@@ -6,7 +6,8 @@ use rayon::prelude::*;
 use crate::backward::Inverse;
 use crate::normalise::Affine;
 use crate::plan::{BlockShape, Chunk, TAPS, parts};
-use crate::tile::{LANES, Line, outer_products, plane_products, tiles, with_rows};
+use crate::tile::{LANES, Line, plane_products, tiles, with_rows};
+use crate::weight_products::{Factors, Terms, fold, scratch_len, sums_each};
 use crate::workspace::Buffer;
 
 /// Sums of the convolution output's gradient over all positions, and over the positions where each tap
@@ -45,6 +46,9 @@ impl TapSums {
     }
 }
 
+/// Output blocks whose products one task gathers: each value it fetches serves all of them.
+const TOGETHER: usize = 4;
+
 /// Gradient of the weights `[out, in, 3, 3]` of a block whose input is normalised `values`.
 pub(crate) fn weights(
     level: Level,
@@ -58,109 +62,65 @@ pub(crate) fn weights(
     let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
     let panel = TAPS * inputs * LANES;
     let parts = parts(chunks);
+    let terms = Terms::new(shape);
+    // `[part][output block][tap][input channel]`
     let mut products = Buffer::new(parts.len() * outputs * panel);
     products.par_chunks_mut(outputs * panel).zip(&parts).for_each(|(products, part)| {
         products.par_chunks_mut(TOGETHER * panel).enumerate().for_each(|(task, products)| {
-            products.fill(Line::ZERO);
-            for chunk in *part {
-                let values = chunk.of(values, shape.in_positions() * inputs);
-                let gradient = chunk.of(gradient, shape.out_positions() * outputs);
-                dispatch!(level, simd =>
-                    chunk_products(simd, shape, values, gradient, chunk.rows, task * TOGETHER, products));
-            }
+            let count = products.len() / panel;
+            let sums = count * sums_each(inputs);
+            let mut scratch = Buffer::new(sums + scratch_len(part[0].rows, count));
+            let (sums, scratch) = scratch.split_at_mut(sums);
+            sums.fill(Line::ZERO);
+            dispatch!(level, simd => {
+                for chunk in *part {
+                    let factors = Factors {
+                        rows: chunk.rows,
+                        inputs,
+                        outputs,
+                        values: chunk.of(values, shape.in_positions() * inputs),
+                        gradient: chunk.of(gradient, shape.out_positions() * outputs),
+                    };
+                    factors.add_products(simd, &terms, task * TOGETHER, scratch, sums);
+                }
+                fold(simd, inputs, sums, products);
+            });
         });
     });
     let mut out = vec![0.0; shape.out_channels * shape.in_channels * TAPS];
     let channels = outputs * LANES;
     out.par_chunks_mut(LANES * shape.in_channels * TAPS).enumerate().for_each(|(block, out)| {
+        let mut product = vec![Line::ZERO; inputs * LANES];
+        let mut total = product.clone();
         for tap in 0..TAPS {
-            for input in 0..shape.in_channels {
-                let mut total = [0.0f32; LANES];
-                for (group, affine) in affines.iter().enumerate() {
-                    let mut product = [0.0f32; LANES];
-                    for part in (0..parts.len()).filter(|&p| parts[p][0].group == group) {
-                        let line = (part * outputs + block) * panel + tap * inputs * LANES + input;
-                        for (product, value) in product.iter_mut().zip(products[line].0) {
+            total.fill(Line::ZERO);
+            for (group, affine) in affines.iter().enumerate() {
+                product.fill(Line::ZERO);
+                for part in (0..parts.len()).filter(|&part| parts[part][0].group == group) {
+                    let lines = &products[(part * outputs + block) * panel + tap * inputs * LANES..];
+                    for (product, line) in product.iter_mut().zip(lines) {
+                        for (product, value) in product.0.iter_mut().zip(line.0) {
                             *product += value;
                         }
                     }
-                    let shifts = &sums.taps[group][tap * channels + block * LANES..][..LANES];
-                    for lane in 0..LANES {
-                        total[lane] += affine.scale[input] * product[lane] + affine.shift[input] * shifts[lane] as f32;
+                }
+                let shifts = &sums.taps[group][tap * channels + block * LANES..][..LANES];
+                let shifts: [f32; LANES] = std::array::from_fn(|lane| shifts[lane] as f32);
+                let affine = affine.scale.iter().zip(&affine.shift);
+                for ((total, product), (scale, shift)) in total.iter_mut().zip(&product).zip(affine) {
+                    for ((total, product), shifts) in total.0.iter_mut().zip(product.0).zip(shifts) {
+                        *total += scale * product + shift * shifts;
                     }
                 }
-                let each = shape.in_channels * TAPS;
-                for (out, value) in out[input * TAPS + tap..].iter_mut().step_by(each).zip(total) {
-                    *out = value;
+            }
+            for (lane, out) in out.chunks_exact_mut(shape.in_channels * TAPS).enumerate() {
+                for (out, total) in out[tap..].iter_mut().step_by(TAPS).zip(&total) {
+                    *out = total.0[lane];
                 }
             }
         }
     });
     out
-}
-
-/// Output blocks whose products one task gathers: each value it fetches serves all of them.
-const TOGETHER: usize = 2;
-
-/// Adds one chunk's products for the output blocks from `first`, `[output block][tap][input block][16 input channels]`.
-#[inline(always)]
-fn chunk_products<S: Simd>(
-    simd: S,
-    shape: &BlockShape,
-    values: &[Line],
-    gradient: &[Line],
-    rows: usize,
-    first: usize,
-    products: &mut [Line],
-) {
-    let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
-    let mut pairs = Vec::with_capacity(shape.out_width());
-    for y in 0..shape.out_height() {
-        for tap in 0..TAPS {
-            let Some(row) = shape.input(y, tap / 3, shape.height) else { continue };
-            pairs.clear();
-            for x in 0..shape.out_width() {
-                if let Some(column) = shape.input(x, tap % 3, shape.width) {
-                    let from = (row * shape.width + column) * inputs * rows;
-                    let to = (y * shape.out_width() + x) * outputs * rows;
-                    pairs.push((from, to));
-                }
-            }
-            // A few pairs of bricks at a time stay in the first-level cache for all their strips.
-            for pairs in pairs.chunks(4) {
-                for input in 0..inputs {
-                    let values = &values[input * rows..];
-                    for (i, products) in products.chunks_exact_mut(TAPS * inputs * LANES).enumerate() {
-                        let sums = &mut products[(tap * inputs + input) * LANES..][..LANES];
-                        let gradient = &gradient[(first + i) * rows..];
-                        strip::<S, 0, 6>(simd, sums, values, gradient, rows, pairs);
-                        strip::<S, 6, 5>(simd, sums, values, gradient, rows, pairs);
-                        strip::<S, 11, 5>(simd, sums, values, gradient, rows, pairs);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Input channels `FIRST..FIRST + R` of a block against sixteen output channels, over pairs of bricks.
-#[inline(always)]
-fn strip<S: Simd, const FIRST: usize, const R: usize>(
-    simd: S,
-    sums: &mut [Line],
-    values: &[Line],
-    gradient: &[Line],
-    rows: usize,
-    pairs: &[(usize, usize)],
-) {
-    let sums: &mut [Line; R] = (&mut sums[FIRST..FIRST + R]).try_into().expect("R lines");
-    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
-    for &(from, to) in pairs {
-        outer_products::<S, FIRST, R>(simd, &mut totals, &values[from..from + rows], &gradient[to..to + rows]);
-    }
-    for i in 0..R {
-        sums[i].store(totals[i]);
-    }
 }
 
 /// Gradients of the weights `[out, in, 3, 3]` and the bias of the first block, whose input lies in planes.
@@ -241,15 +201,37 @@ fn first_row<S: Simd>(
                 }
             }
         }
-        brick.copy_from_slice(gradient);
-        let total = inverse.apply(simd, output, &mut brick, values);
-        for (sum, value) in sums.bias[output * LANES..].iter_mut().zip(total.to_array()) {
-            *sum += f64::from(value);
-        }
         let products = &mut sums.products[output * panel..][..panel];
+        let inverse = inverse.block(simd, output);
+        let mut total = f32x16::splat(simd, 0.0);
         for (first, count) in tiles(panel) {
             let (inputs, products) = (&inputs[first..first + count], &mut products[first..first + count]);
-            with_rows!(count, R => plane_products::<S, R>(simd, products, inputs, &brick));
+            if first == 0 {
+                // Taken back by the first tile, the gradient is fetched from memory while there is much to compute.
+                with_rows!(count, R => plane_products::<S, R>(
+                    simd,
+                    products,
+                    inputs,
+                    #[inline(always)]
+                    |n| {
+                        let back = inverse.apply(gradient[n].load(simd), values[n].load(simd));
+                        total += back;
+                        brick[n].store(back);
+                        back
+                    },
+                ));
+            } else {
+                with_rows!(count, R => plane_products::<S, R>(
+                    simd,
+                    products,
+                    inputs,
+                    #[inline(always)]
+                    |n| brick[n].load(simd),
+                ));
+            }
+        }
+        for (sum, value) in sums.bias[output * LANES..].iter_mut().zip(total.to_array()) {
+            *sum += f64::from(value);
         }
     }
     sums

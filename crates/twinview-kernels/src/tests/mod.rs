@@ -3,6 +3,8 @@
 mod cosine;
 mod heads;
 mod levels;
+mod sgd;
+mod simsiam;
 mod stack;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};

@@ -11,7 +11,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use twinview_kernels::negative_cosine_similarity;
+use twinview_kernels::simsiam_loss;
 
 use super::{Linear, Method, Step};
 use crate::backbone::{BatchNorm, ConvStack, ConvStackConfig, Mode, TorchNames};
@@ -74,9 +74,21 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Predicts from `features`, `[views * batch, features]`; each view is normalised with its own statistics.
-    pub fn forward(&self, features: Tensor<2>, views: usize, mode: Mode) -> Tensor<2> {
-        self.output.forward(self.norm.forward(self.hidden.forward(features), views, mode, true))
+    /// The loss of `features`, `[views * batch, features]`; each view is normalised with its own statistics.
+    fn loss(&self, features: Tensor<2>, views: usize) -> Tensor<1> {
+        let count = features.dims()[0] / views;
+        let predictor = twinview_kernels::Predictor {
+            hidden_weight: self.hidden.weight.val(),
+            hidden_bias: self.hidden.bias.val(),
+            gamma: self.norm.weight.val(),
+            beta: self.norm.bias.val(),
+            epsilon: BatchNorm::EPSILON as f32,
+            output_weight: self.output.weight.val(),
+            output_bias: self.output.bias.val(),
+        };
+        let (loss, statistics) = simsiam_loss(features, predictor, views);
+        self.norm.track(statistics, count);
+        loss
     }
 }
 
@@ -95,11 +107,9 @@ impl TorchNames for SimSiam {
 impl Method for SimSiam {
     fn step(&self, views: Tensor<4>) -> Step {
         let features = self.backbone.forward(views, 2, Mode::Train);
-        let predictions = self.prediction_mlp.forward(features.clone(), 2, Mode::Train);
-        let targets = features.detach();
-        let loss = negative_cosine_similarity(predictions, targets.clone(), 2);
-        let batch = targets.dims()[0] / 2;
-        Step { loss, output: targets.narrow(0, 0, batch) }
+        let output = features.clone().detach();
+        let batch = output.dims()[0] / 2;
+        Step { loss: self.prediction_mlp.loss(features, 2), output: output.narrow(0, 0, batch) }
     }
 
     fn backbone(&self) -> &ConvStack {

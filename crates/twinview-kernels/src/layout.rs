@@ -1,0 +1,177 @@
+//! Changes between whole images, `[image][channel][position]`, and the orders the products read: planes,
+//! `[channel][position][image]`, and activations, `[position][16-channel block][image][16 channels]`.
+//!
+//! Values move in tiles of 16×16, so that every read and write is a run of neighbours.
+
+use fearless_simd::{Level, Simd, dispatch, f32x4, prelude::*};
+use rayon::prelude::*;
+
+use crate::normalise::Affine;
+use crate::pack;
+use crate::plan::{Chunk, rows};
+use crate::tile::{LANES, Line};
+use crate::workspace::Buffer;
+
+/// A pixel as it lies in memory.
+pub trait Pixel: Copy + Sync {
+    /// What the first block computes with.
+    fn value(self) -> f32;
+}
+
+/// Taken as it is.
+impl Pixel for f32 {
+    #[inline(always)]
+    fn value(self) -> f32 {
+        self
+    }
+}
+
+/// 0..=255 means 0 to 1.
+impl Pixel for u8 {
+    #[inline(always)]
+    fn value(self) -> f32 {
+        f32::from(self) / 255.0
+    }
+}
+
+/// Images as planes, chunk by chunk.
+pub(crate) fn to_planes(level: Level, images: &[f32], features: usize, chunks: &[Chunk]) -> Buffer<f32> {
+    let mut planes = Buffer::new(images.len());
+    rows(&mut planes, chunks, 1, features).into_par_iter().for_each(|task| {
+        let images = task.chunk.of(images, features);
+        dispatch!(level, simd => chunk_to_planes(simd, images, features, task.data));
+    });
+    planes
+}
+
+/// Normalised activations, chunk by chunk, as images of `channels × positions`. `affines` has one for each group.
+pub(crate) fn to_images(
+    level: Level,
+    channels: usize,
+    positions: usize,
+    values: &[Line],
+    chunks: &[Chunk],
+    affines: &[Affine],
+) -> Vec<f32> {
+    let lines: Vec<_> = affines.iter().map(|a| (pack::channels(&a.scale), pack::channels(&a.shift))).collect();
+    let each = positions * channels.div_ceil(LANES);
+    let mut images = vec![0.0; values.len() / each * channels * positions];
+    rows(&mut images, chunks, 1, channels * positions).into_par_iter().for_each(|task| {
+        let (scale, shift) = &lines[task.chunk.group];
+        let values = task.chunk.of(values, each);
+        dispatch!(level, simd => chunk_to_images(simd, positions, values, scale, shift, task.data));
+    });
+    images
+}
+
+/// Images of one chunk as planes.
+#[inline(always)]
+pub(crate) fn chunk_to_planes<S: Simd, P: Pixel>(simd: S, images: &[P], features: usize, planes: &mut [f32]) {
+    let rows = images.len() / features;
+    for row in (0..rows).step_by(LANES) {
+        let images = &images[row * features..features * rows.min(row + LANES)];
+        for feature in (0..features).step_by(LANES) {
+            let mut tile = [Line::ZERO; LANES];
+            for (line, image) in tile.iter_mut().zip(images.chunks_exact(features)) {
+                read(&image[feature..], line);
+            }
+            let tile = transpose(simd, &tile);
+            let planes = planes[feature * rows..].chunks_exact_mut(rows);
+            for (plane, line) in planes.zip(&tile) {
+                write(line, &mut plane[row..]);
+            }
+        }
+    }
+}
+
+/// Activations of one chunk, normalised by `scale` and `shift`, as images.
+#[inline(always)]
+pub(crate) fn chunk_to_images<S: Simd>(
+    simd: S,
+    positions: usize,
+    values: &[Line],
+    scale: &[Line],
+    shift: &[Line],
+    images: &mut [f32],
+) {
+    let blocks = scale.len();
+    let rows = values.len() / (positions * blocks);
+    // Block by block, so that only as many streams as there are positions are read at a time.
+    for block in 0..blocks {
+        let (scale, shift) = (scale[block].load(simd), shift[block].load(simd));
+        for (row, image) in images.chunks_exact_mut(images.len() / rows).enumerate() {
+            for position in (0..positions).step_by(LANES) {
+                let mut tile = [Line::ZERO; LANES];
+                for (line, position) in tile.iter_mut().zip(position..positions) {
+                    line.store(values[(position * blocks + block) * rows + row].load(simd) * scale + shift);
+                }
+                let tile = transpose(simd, &tile);
+                let channels = image[block * LANES * positions..].chunks_exact_mut(positions);
+                for (channel, line) in channels.zip(&tile) {
+                    write(line, &mut channel[position..]);
+                }
+            }
+        }
+    }
+}
+
+/// One channel block of a chunk's `rows` images as activations. Lanes beyond the last channel are zero.
+#[inline(always)]
+pub(crate) fn block_to_activations<S: Simd>(
+    simd: S,
+    rows: usize,
+    positions: usize,
+    block: usize,
+    images: &[f32],
+    values: &mut [Line],
+) {
+    let blocks = values.len() / (positions * rows);
+    for (row, image) in images.chunks_exact(images.len() / rows).enumerate() {
+        for position in (0..positions).step_by(LANES) {
+            let mut tile = [Line::ZERO; LANES];
+            let channels = image[block * LANES * positions..].chunks_exact(positions);
+            for (line, channel) in tile.iter_mut().zip(channels) {
+                read(&channel[position..], line);
+            }
+            let tile = transpose(simd, &tile);
+            for (line, position) in tile.iter().zip(position..positions) {
+                values[(position * blocks + block) * rows + row] = *line;
+            }
+        }
+    }
+}
+
+/// Makes the rows of sixteen lines its columns: squares of 4×4, which the registers hold, one by one.
+#[inline(always)]
+fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES] {
+    let mut out = [Line::ZERO; LANES];
+    for (row, lines) in tile.as_chunks::<4>().0.iter().enumerate() {
+        for (column, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let [a, b, c, d] = lines.each_ref().map(|line| f32x4::load_array_ref(simd, &line.0.as_chunks().0[column]));
+            let (ac, bd) = ((a.zip_low(c), a.zip_high(c)), (b.zip_low(d), b.zip_high(d)));
+            let columns = [ac.0.zip_low(bd.0), ac.0.zip_high(bd.0), ac.1.zip_low(bd.1), ac.1.zip_high(bd.1)];
+            for (out, column) in out.iter_mut().zip(columns) {
+                column.store_array(&mut out.0.as_chunks_mut().0[row]);
+            }
+        }
+    }
+    out
+}
+
+/// Reads the beginning of `pixels` into as much of `line` as there are.
+#[inline(always)]
+fn read<P: Pixel>(pixels: &[P], line: &mut Line) {
+    match pixels.first_chunk::<LANES>() {
+        Some(pixels) => line.0 = pixels.map(P::value),
+        None => line.0.iter_mut().zip(pixels).for_each(|(value, pixel)| *value = pixel.value()),
+    }
+}
+
+/// Writes as much of `line` as fits into the beginning of `out`.
+#[inline(always)]
+fn write(line: &Line, out: &mut [f32]) {
+    match out.first_chunk_mut() {
+        Some(out) => *out = line.0,
+        None => out.copy_from_slice(&line.0[..out.len()]),
+    }
+}
