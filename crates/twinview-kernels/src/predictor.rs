@@ -65,9 +65,10 @@ fn target(row: usize, layout: Layout) -> usize {
 pub(crate) fn forward(level: Level, features: &[f32], parameters: &Parameters, layout: Layout) -> (f32, Tape) {
     let Parameters { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias } = *parameters;
     let (channels, width) = (layout.channels, output_bias.len());
+    let each = channels + 1;
     let hidden = rows_by_panels(level, features, &Panels::new(hidden_weight, channels), hidden_bias);
     let normalisations = layout.normalisations(level, &hidden, gamma, beta);
-    let mut bottleneck = Vec::with_capacity(layout.rows * (channels + 1));
+    let mut bottleneck = Vec::with_capacity(layout.rows * each);
     for row in layout.forward(&hidden, &normalisations).chunks_exact(channels) {
         bottleneck.extend_from_slice(row);
         bottleneck.push(1.0);
@@ -76,17 +77,18 @@ pub(crate) fn forward(level: Level, features: &[f32], parameters: &Parameters, l
     let transposed = Panels::transposed(&output, width);
     let toward = rows_by_panels(level, features, &transposed, &[]);
     let gram = rows_by_panels(level, &output, &transposed, &[]);
-    let along = rows_by_panels(level, &bottleneck, &Panels::new(&gram, channels + 1), &[]);
+    let along = rows_by_panels(level, &bottleneck, &Panels::new(&gram, each), &[]);
 
     let lengths: Vec<f32> = features.par_chunks_exact(width).map(|row| length(level, row)).collect();
     let pairs: Vec<Pair> = (0..layout.rows)
         .map(|row| {
-            let of = |values: &[f32], row: usize| values[row * (channels + 1)..][..channels + 1].to_vec();
-            let a = of(&bottleneck, row);
-            let dot = |b: Vec<f32>| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-            let square = dot(of(&along, row)).max(0.0);
+            let dot = |other: &[f32], of: usize| {
+                let (a, b) = (bottleneck[row * each..].iter().take(each), &other[of * each..]);
+                a.zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>()
+            };
+            let square = dot(&along, row).max(0.0);
             let target = target(row, layout);
-            Pair::of(dot(of(&toward, target)) as f32, square.sqrt() as f32, lengths[target])
+            Pair::of(dot(&toward, target) as f32, square.sqrt() as f32, lengths[target])
         })
         .collect();
     let sum: f64 = pairs.iter().map(|pair| f64::from(pair.cosine)).sum();
