@@ -72,10 +72,14 @@ impl Pair {
     }
 }
 
+/// The row that holds the target of `row`: the same image's in the next group.
+pub(crate) fn target_row(row: usize, rows: usize, groups: usize) -> usize {
+    (row + rows / groups) % rows
+}
+
 /// The target of row `row`.
 fn opposite(target: &[f32], width: usize, row: usize, groups: usize) -> &[f32] {
-    let rows = target.len() / width;
-    &target[(row + rows / groups) % rows * width..][..width]
+    &target[target_row(row, target.len() / width, groups) * width..][..width]
 }
 
 fn forward(prediction: &FlexTensor, target: &FlexTensor, width: usize, groups: usize) -> (FlexTensor, Vec<Pair>) {

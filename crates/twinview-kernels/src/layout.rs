@@ -73,12 +73,12 @@ pub(crate) fn chunk_to_planes<S: Simd, P: Pixel>(simd: S, images: &[P], features
         for feature in (0..features).step_by(LANES) {
             let mut tile = [Line::ZERO; LANES];
             for (line, image) in tile.iter_mut().zip(images.chunks_exact(features)) {
-                read(&image[feature..], line);
+                *line = Line::of(&image[feature..], P::value);
             }
             let tile = transpose(simd, &tile);
             let planes = planes[feature * rows..].chunks_exact_mut(rows);
             for (plane, line) in planes.zip(&tile) {
-                write(line, &mut plane[row..]);
+                line.write(&mut plane[row..]);
             }
         }
     }
@@ -108,7 +108,7 @@ pub(crate) fn chunk_to_images<S: Simd>(
                 let tile = transpose(simd, &tile);
                 let channels = image[block * LANES * positions..].chunks_exact_mut(positions);
                 for (channel, line) in channels.zip(&tile) {
-                    write(line, &mut channel[position..]);
+                    line.write(&mut channel[position..]);
                 }
             }
         }
@@ -131,7 +131,7 @@ pub(crate) fn block_to_activations<S: Simd>(
             let mut tile = [Line::ZERO; LANES];
             let channels = image[block * LANES * positions..].chunks_exact(positions);
             for (line, channel) in tile.iter_mut().zip(channels) {
-                read(&channel[position..], line);
+                *line = Line::of(&channel[position..], f32::value);
             }
             let tile = transpose(simd, &tile);
             for (line, position) in tile.iter().zip(position..positions) {
@@ -156,22 +156,4 @@ fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES] {
         }
     }
     out
-}
-
-/// Reads the beginning of `pixels` into as much of `line` as there are.
-#[inline(always)]
-fn read<P: Pixel>(pixels: &[P], line: &mut Line) {
-    match pixels.first_chunk::<LANES>() {
-        Some(pixels) => line.0 = pixels.map(P::value),
-        None => line.0.iter_mut().zip(pixels).for_each(|(value, pixel)| *value = pixel.value()),
-    }
-}
-
-/// Writes as much of `line` as fits into the beginning of `out`.
-#[inline(always)]
-fn write(line: &Line, out: &mut [f32]) {
-    match out.first_chunk_mut() {
-        Some(out) => *out = line.0,
-        None => out.copy_from_slice(&line.0[..out.len()]),
-    }
 }

@@ -17,7 +17,7 @@
 //! The vector instructions (AVX-512, AVX2 with FMA, NEON, or a portable path) are chosen when the program runs.
 //!
 //! Heads and losses have operations of their own: [`linear`], [`batch_norm`], [`negative_cosine_similarity`], and
-//! [`simsiam_loss`], which is predictor and loss in one; [`sgd`] is an update in one pass. On devices other than the CPU all are
+//! [`simsiam_loss`], which is predictor and loss in one. On devices other than the CPU all are
 //! composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
 #![forbid(unsafe_code)]
 
@@ -36,7 +36,6 @@ mod plan;
 mod predictor;
 mod product;
 mod rows_norm;
-mod sgd;
 mod simsiam;
 mod stack;
 #[cfg(test)]
@@ -58,6 +57,5 @@ pub use operation::{
 };
 pub use plan::BlockShape;
 pub use rows_norm::batch_norm;
-pub use sgd::sgd;
 pub use simsiam::{Predictor, simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};

@@ -9,14 +9,7 @@ use crate::workspace::Buffer;
 
 /// Values of each channel as lines, the last filled up with zeros.
 pub(crate) fn channels(values: &[f32]) -> Vec<Line> {
-    values
-        .chunks(LANES)
-        .map(|chunk| {
-            let mut line = Line::ZERO;
-            line.0[..chunk.len()].copy_from_slice(chunk);
-            line
-        })
-        .collect()
+    values.chunks(LANES).map(|chunk| Line::of(chunk, |value| value)).collect()
 }
 
 /// Lines of one panel: `[kernel row variant][kernel column variant][block][16]`.

@@ -4,13 +4,13 @@
 //! bottleneck's values and a one behind them, and `W` the outer layer's weights and its bias below them, a prediction is
 //! `p = a W`. It is as wide as the features, and never made, nor is its gradient: against a target `t` the loss needs
 //! `p·t = a·(W t)` and `|p|² = a W Wᵀ·a`. The gradient of `p` is `α t − β p`, so that of `a` is `α W t − β W Wᵀ a`, and
-//! that of `W` is `Σ α a tᵀ − (Σ β a aᵀ) W`. That leaves five products of the features' width where eight would be, and reads and
-//! writes a fifth of the memory.
+//! that of `W` is `Σ α a tᵀ − (Σ β a aᵀ) W`. That leaves five products of the features' width where six would be, and
+//! far less to read and write.
 
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
-use crate::cosine::Pair;
+use crate::cosine::{Pair, target_row};
 use crate::product::{Panels, column_sums, columns_by_columns, rows_by_panels};
 use crate::rows_norm::{Layout, Normalisation};
 use crate::tile::LANES;
@@ -56,11 +56,6 @@ pub(crate) struct Tape {
     pairs: Vec<Pair>,
 }
 
-/// The row whose features are the target of `row`: the same image's in the next view.
-fn target(row: usize, layout: Layout) -> usize {
-    (row + layout.rows / layout.groups) % layout.rows
-}
-
 /// The mean negative cosine similarity of `features`' predictions and their targets. `layout` is that of the bottleneck.
 pub(crate) fn forward(level: Level, features: &[f32], parameters: &Parameters, layout: Layout) -> (f32, Tape) {
     let Parameters { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias } = *parameters;
@@ -87,7 +82,7 @@ pub(crate) fn forward(level: Level, features: &[f32], parameters: &Parameters, l
                 a.zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>()
             };
             let square = dot(&along, row).max(0.0);
-            let target = target(row, layout);
+            let target = target_row(row, layout.rows, layout.groups);
             Pair::of(dot(&toward, target) as f32, square.sqrt() as f32, lengths[target])
         })
         .collect();
@@ -117,7 +112,7 @@ pub(crate) fn backward(
     let mut along = Vec::with_capacity(rows * each);
     let mut left = vec![0.0; rows * (channels + each)];
     for (row, &(alpha, beta)) in slopes.iter().enumerate() {
-        let target = target(row, layout);
+        let target = target_row(row, layout.rows, layout.groups);
         let toward = &tape.toward[target * each..][..channels];
         gradient.extend(toward.iter().zip(&tape.along[row * each..]).map(|(t, p)| alpha * t - beta * p));
         let a = &tape.bottleneck[row * each..][..each];

@@ -66,13 +66,7 @@ impl Panels {
 
 /// Sixteen neighbouring values of a row, with zeros beyond its end.
 pub(crate) fn block_of(row: &[f32], block: usize) -> Line {
-    let mut line = Line::ZERO;
-    let values = &row[block * LANES..];
-    match values.first_chunk() {
-        Some(values) => line.0 = *values,
-        None => line.0[..values.len()].copy_from_slice(values),
-    }
-    line
+    Line::of(&row[block * LANES..], |value| value)
 }
 
 /// `left · right + start`: `left` is `[rows, right.rows]`, `start` has a value for each column or is empty.
@@ -123,12 +117,7 @@ fn add_panel<S: Simd>(
                 }
             }
             for (row, sum) in rows.chunks_exact_mut(columns).zip(sums) {
-                let row = &mut row[block * LANES..];
-                let sum = sum.to_array();
-                match row.first_chunk_mut() {
-                    Some(row) => *row = sum,
-                    None => row.copy_from_slice(&sum[..row.len()]),
-                }
+                Line(sum.to_array()).write(&mut row[block * LANES..]);
             }
         });
     }
@@ -158,7 +147,7 @@ pub(crate) fn columns_by_columns(level: Level, left: &[f32], m: usize, right: &[
             for (panel, to) in row.chunks_mut(LANES).enumerate() {
                 let panels = TASK_PANELS.min(panels - panel / TASK_PANELS * TASK_PANELS);
                 let line = (i / TILE * panels + panel % TASK_PANELS) * TILE + i % TILE;
-                to.copy_from_slice(&blocks[panel / TASK_PANELS][line].0[..to.len()]);
+                blocks[panel / TASK_PANELS][line].write(to);
             }
         }
     });

@@ -13,6 +13,28 @@ pub(crate) struct Line(pub(crate) [f32; LANES]);
 impl Line {
     pub(crate) const ZERO: Self = Self([0.0; LANES]);
 
+    /// The beginning of `values`, each as `value` makes it, with zeros beyond their end.
+    #[inline(always)]
+    pub(crate) fn of<T: Copy>(values: &[T], value: impl Fn(T) -> f32) -> Self {
+        match values.first_chunk::<LANES>() {
+            Some(values) => Self(values.map(value)),
+            None => {
+                let mut line = Self::ZERO;
+                line.0.iter_mut().zip(values).for_each(|(to, from)| *to = value(*from));
+                line
+            }
+        }
+    }
+
+    /// Writes as much as fits into the beginning of `out`.
+    #[inline(always)]
+    pub(crate) fn write(&self, out: &mut [f32]) {
+        match out.first_chunk_mut() {
+            Some(out) => *out = self.0,
+            None => out.copy_from_slice(&self.0[..out.len()]),
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn load<S: Simd>(&self, simd: S) -> f32x16<S> {
         f32x16::load_array_ref(simd, &self.0)

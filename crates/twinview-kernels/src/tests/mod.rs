@@ -3,7 +3,6 @@
 mod cosine;
 mod heads;
 mod levels;
-mod sgd;
 mod simsiam;
 mod stack;
 

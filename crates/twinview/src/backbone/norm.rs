@@ -1,12 +1,10 @@
 //! Batch normalisation with PyTorch's bookkeeping.
 
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::{Device, Tensor, activation, module};
-use twinview_kernels::{BatchStatistics, batch_norm};
+use burn::tensor::{Device, Tensor};
+use twinview_kernels::BatchStatistics;
 
-use super::Mode;
-
-/// Batch normalisation over every dimension but the second (Ioffe and Szegedy 2015, arXiv 1502.03167).
+/// What a batch normalisation over every dimension but the second keeps (Ioffe and Szegedy 2015, arXiv 1502.03167).
 ///
 /// Fields carry PyTorch's names, and the statistics its semantics: a batch is normalised with the biased
 /// variance, and the *unbiased* one enters `running_var`, with momentum 0.1.
@@ -38,26 +36,6 @@ impl BatchNorm {
             running_mean: RunningState::new(Tensor::zeros([channels], device)),
             running_var: RunningState::new(Tensor::ones([channels], device)),
             num_batches_tracked: RunningState::new(Tensor::zeros([1], device)),
-        }
-    }
-
-    /// Normalises the rows of `input`, `[views * batch, channels]`; with `with_relu` only what is above 0 comes through.
-    ///
-    /// In training each of the `views` groups of rows has its own statistics, as if they had passed one after the other.
-    pub fn forward(&self, input: Tensor<2>, views: usize, mode: Mode, with_relu: bool) -> Tensor<2> {
-        let (gamma, beta) = (self.weight.val(), self.bias.val());
-        match mode {
-            Mode::Train => {
-                let count = input.dims()[0] / views;
-                let (output, statistics) = batch_norm(input, gamma, beta, Self::EPSILON as f32, views, with_relu);
-                self.track(statistics, count);
-                output
-            }
-            Mode::Eval => {
-                let (mean, variance) = (self.running_mean.value_sync(), self.running_var.value_sync());
-                let output = module::batch_norm(input, gamma, beta, mean, variance, Self::EPSILON);
-                if with_relu { activation::relu(output) } else { output }
-            }
         }
     }
 

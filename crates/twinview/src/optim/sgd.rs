@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use burn::module::{ModuleMapper, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 use serde::{Deserialize, Serialize};
-use twinview_kernels::sgd;
 
 use crate::backbone::TorchNames;
 use crate::state::{Array, StateDict, Values};
@@ -72,8 +71,12 @@ impl Sgd {
     /// The new value of a parameter, flat as everything here.
     fn updated(&mut self, name: String, value: Tensor<1>, gradient: Tensor<1>, learning_rate: f32) -> Tensor<1> {
         let SgdConfig { momentum, weight_decay } = self.config;
-        let velocity = self.velocities.remove(&name);
-        let (value, velocity) = sgd(value, velocity, gradient, learning_rate, momentum, weight_decay);
+        let gradient = gradient.add(value.clone().mul_scalar(weight_decay));
+        let velocity = match self.velocities.remove(&name) {
+            Some(velocity) => velocity.mul_scalar(momentum).add(gradient),
+            None => gradient,
+        };
+        let value = value.sub(velocity.clone().mul_scalar(learning_rate));
         self.velocities.insert(name, velocity);
         value
     }
