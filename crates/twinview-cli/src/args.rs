@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use twinview::embedding::Metric;
+use twinview::experiment::{METHODS, method_recipe};
+use twinview::training::KnnProbe;
 
 /// Learn from images nobody labelled.
 #[derive(Parser)]
@@ -30,6 +33,15 @@ pub(crate) enum Command {
     Pretrain(PretrainArgs),
     /// Train a head on a frozen encoder
     Probe(ProbeArgs),
+    /// Train a pretrained encoder and a head on labels, both
+    Finetune(FinetuneArgs),
+    /// Train a classifier on its own predictions for all training images
+    Selftrain(SelftrainArgs),
+    /// Comparisons of your own
+    Experiment {
+        #[command(subcommand)]
+        command: ExperimentCommand,
+    },
     /// Classification report, confusion matrix and prediction grid of a classifier
     Evaluate(EvaluateArgs),
     /// Features of a split, their UMAP and a scatter plot
@@ -48,6 +60,69 @@ pub(crate) enum DataCommand {
     Fetch(DataArgs),
     /// Class counts and a picture of 16 images
     Show(ShowArgs),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ExperimentCommand {
+    /// How many labels an encoder saves: a method and its controls at every budget of labels
+    ///
+    /// Interrupted or killed, it goes on where it was when it is run again.
+    Labels(LabelsArgs),
+    /// Every method under the same questions: kNN accuracy and a linear probe, beside random encoders
+    ///
+    /// Interrupted or killed, it goes on where it was when it is run again.
+    Methods(MethodsArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct MethodsArgs {
+    /// The methods, separated by commas [default: all]
+    #[arg(long, value_parser = method_name(), value_delimiter = ',')]
+    pub(crate) methods: Vec<MethodName>,
+    /// Most epochs of a pretraining; recipes that are longer are cut
+    #[arg(long, default_value_t = 20)]
+    pub(crate) epochs: u64,
+    /// Pretrainings of each method
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seeds: u64,
+    /// The first K training images, from which the linear probe learns
+    #[arg(long, value_name = "K", default_value_t = 1000)]
+    pub(crate) first_k: usize,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Run directory
+    #[arg(long, value_name = "DIR", default_value = "runs/methods")]
+    pub(crate) run: PathBuf,
+    /// Print the scores as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// One setting of every pretraining, such as batch_size=512; repeat for more
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) changes: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct LabelsArgs {
+    /// The method that pretrains
+    #[arg(long, value_parser = method_name(), default_value = "simclr")]
+    pub(crate) method: MethodName,
+    /// Trainings of each arm at each budget [default: 3]
+    #[arg(long)]
+    pub(crate) seeds: Option<u64>,
+    /// Folder with the dataset's files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Dataset [default: fashion-mnist]
+    #[arg(long)]
+    pub(crate) dataset: Option<String>,
+    /// Run directory [default: runs/labels-METHOD]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run: Option<PathBuf>,
+    /// Print the scores as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
 }
 
 /// Which dataset, and where it is.
@@ -172,16 +247,27 @@ pub(crate) struct TrainArgs {
     pub(crate) labels: LabelArgs,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum MethodName {
-    /// SimSiam in the article's form
-    Simsiam,
+/// A method that there is a recipe of.
+#[derive(Clone, Copy)]
+pub(crate) struct MethodName(pub(crate) &'static str);
+
+impl MethodName {
+    /// Its recipe.
+    pub(crate) fn recipe(self) -> &'static str {
+        method_recipe(self.0).unwrap_or_default()
+    }
+}
+
+fn method_name() -> impl TypedValueParser<Value = MethodName> {
+    let known = |name: String| METHODS.iter().find(|(known, _)| *known == name).map(|(known, _)| MethodName(known));
+    PossibleValuesParser::new(METHODS.map(|(name, _)| name))
+        .try_map(move |name| known(name).ok_or("no method of this name"))
 }
 
 #[derive(Args)]
 pub(crate) struct PretrainArgs {
-    /// How two views of an image are contrasted
-    #[arg(long, value_enum, default_value = "simsiam")]
+    /// How the views of an image are contrasted; each method has settings of its own
+    #[arg(long, value_parser = method_name(), default_value = "simsiam")]
     pub(crate) method: MethodName,
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -190,7 +276,7 @@ pub(crate) struct PretrainArgs {
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What is timed
-    #[arg(long, value_enum, default_value = "simsiam")]
+    #[arg(long, value_parser = method_name(), default_value = "simsiam")]
     pub(crate) method: MethodName,
     /// Whose views and optimiser are timed
     #[arg(long, value_enum, default_value = "article")]
@@ -208,8 +294,19 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HeadName {
+    /// The article's: two layers, trained by SGD
+    Mlp,
+    /// Logistic regression, its penalty chosen by cross-validation on the labels; it has no plan
+    Linear,
+}
+
 #[derive(Args)]
 pub(crate) struct ProbeArgs {
+    /// What is put on the encoder
+    #[arg(long, value_enum, default_value = "mlp")]
+    pub(crate) head: HeadName,
     /// Weights with the encoder: a file or a run directory; random ones where absent, as a control
     #[arg(long, value_name = "FILE|RUN")]
     pub(crate) weights: Option<PathBuf>,
@@ -220,10 +317,40 @@ pub(crate) struct ProbeArgs {
 }
 
 #[derive(Args)]
-pub(crate) struct EvaluateArgs {
-    /// Weights of a classifier: a file or a run directory
+pub(crate) struct FinetuneArgs {
+    /// Weights with the encoder: a file or a run directory. A linear head of theirs is gone on with
     #[arg(long, value_name = "FILE|RUN")]
     pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct SelftrainArgs {
+    /// Weights of the classifier that teaches, and that the student begins as: a file or a run directory
+    #[arg(long, value_name = "FILE|RUN")]
+    pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct EvaluateArgs {
+    /// Weights of a classifier, or of any encoder with --knn: a file or a run directory
+    #[arg(long, value_name = "FILE|RUN")]
+    pub(crate) weights: PathBuf,
+    /// Let the K nearest training images vote instead of asking a head; 20 and 200 are usual
+    #[arg(long, value_name = "K")]
+    pub(crate) knn: Option<usize>,
+    /// How much nearer images count more in that vote: smaller for more
+    #[arg(long, requires = "knn", default_value_t = KnnProbe::default().temperature)]
+    pub(crate) temperature: f32,
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
     /// The split to evaluate on

@@ -11,21 +11,25 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command, DataCommand};
+use args::{Cli, Command, DataCommand, ExperimentCommand};
 
 fn run(command: Command) -> twinview::Result<()> {
     match command {
-        Command::Reproduce(args) => commands::reproduce(args),
+        Command::Reproduce(args) => commands::experiment::reproduce(args),
+        Command::Experiment { command: ExperimentCommand::Labels(args) } => commands::experiment::labels(args),
+        Command::Experiment { command: ExperimentCommand::Methods(args) } => commands::experiment::methods(args),
         Command::Data { command: DataCommand::Fetch(args) } => commands::data::fetch(&args),
         Command::Data { command: DataCommand::Show(args) } => commands::data::show(&args),
         Command::Train(args) => commands::train::train(args),
         Command::Pretrain(args) => commands::train::pretrain(args),
-        Command::Probe(args) => commands::train::probe(args),
+        Command::Probe(args) => commands::heads::probe(args),
+        Command::Finetune(args) => commands::heads::finetune(args),
+        Command::Selftrain(args) => commands::heads::selftrain(args),
         Command::Evaluate(args) => commands::evaluate(&args),
         Command::Embed(args) => commands::embed(&args),
         Command::Import(args) => commands::convert(&args),
         Command::Export(args) => commands::convert(&args),
-        Command::Bench(args) => commands::bench(&args),
+        Command::Bench(args) => commands::experiment::bench(&args),
     }
 }
 

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
+use twinview::backbone::ConvStackConfig;
 use twinview::backbone::{Mode, TorchNames, load_state_dict, state_dict};
-use twinview::method::{Classifier, ClassifierConfig, Method, SimSiamConfig, cross_entropy};
-use twinview::optim::{Sgd, SgdConfig};
+use twinview::method::{Classifier, ClassifierConfig, Method, Network, SimSiam, Views, cross_entropy};
+use twinview::optim::{LearningRate, Optimizer, OptimizerConfig, Progress};
 use twinview::state::{Array, StateDict, Values};
 
 const STEPS: u32 = 20;
@@ -74,7 +75,7 @@ fn check<M: TorchNames>(name: &str, mut model: M, learning_rate: f32, loss: impl
         view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
     };
 
-    let mut optimizer = Sgd::new(SgdConfig::default());
+    let mut optimizer = Optimizer::new(OptimizerConfig::default());
     for step in 0..STEPS {
         let loss = loss(&model, step);
         let value: f64 = loss.clone().into_scalar::<f32>().into();
@@ -83,7 +84,7 @@ fn check<M: TorchNames>(name: &str, mut model: M, learning_rate: f32, loss: impl
             (value - expected).abs() <= 1e-4 * expected.abs() + 1e-6,
             "{name} step {step}: {value}, PyTorch {expected}"
         );
-        model = optimizer.step(learning_rate, model, loss.backward());
+        model = optimizer.step(LearningRate::constant(learning_rate), model, loss.backward());
     }
 
     let ours = state_dict(&model);
@@ -106,8 +107,12 @@ fn check<M: TorchNames>(name: &str, mut model: M, learning_rate: f32, loss: impl
 #[test]
 fn simsiam_trains_as_in_pytorch() {
     let device = Device::flex().autodiff();
-    let model = filled(SimSiamConfig::article().init(&device));
-    check("simsiam", model, 0.05, |model, step| model.step(images(step, &[0, 1], &device)).loss);
+    let method = SimSiam::default();
+    let network = Network::new(&ConvStackConfig::article(), 2048, &method.heads(), 0, &device);
+    check("simsiam", filled(network), 0.05, |network, step| {
+        let views = Views { pixels: images(step, &[0, 1], &device), count: 2, labels: None };
+        method.step(network, views, Progress { step: 0, steps: 1, steps_per_epoch: 1 }).loss
+    });
 }
 
 #[test]

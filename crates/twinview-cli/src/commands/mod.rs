@@ -1,103 +1,39 @@
 //! What each command does.
 
 pub(crate) mod data;
+pub(crate) mod experiment;
+pub(crate) mod heads;
 pub(crate) mod train;
 
 use std::path::Path;
 
 use twinview::backbone::ConvStackConfig;
-use twinview::dataset::{Dataset, Split};
+use twinview::dataset::{Dataset, Split, first_k};
 use twinview::embedding::{Matrix, Umap, extract, write_csv, write_npy};
 use twinview::evaluation::{ClassificationReport, ConfusionMatrix};
-use twinview::experiment::{Preset, Recipe, benchmark, merged, reproduce as run_experiment};
 use twinview::method::{Classifier, ClassifierConfig};
 use twinview::report::figures;
-use twinview::tracking::Terminal;
-use twinview::training::{Context, load_backbone, load_weights, open_weights, predict};
+use twinview::training::{KnnProbe, load_backbone, load_weights, open_weights, predict};
 use twinview::weights::{Backbone, Kind, Model, Weights, identify};
 use twinview::{Error, Result};
 
-use crate::args::{
-    BenchArgs, ConvertArgs, DataArgs, EmbedArgs, EvaluateArgs, MethodName, PresetName, ReproduceArgs, SplitName,
-};
-use crate::{output, settings, stop};
+use self::train::Labelled;
+use crate::args::{ConvertArgs, EmbedArgs, EvaluateArgs, SplitName};
+use crate::{output, settings};
 
-/// Every arm of the article's comparison, and the report.
-pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
-    let (preset, name) = preset(args.preset);
-    let mut changes: Vec<String> = Vec::new();
-    changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
-    changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
-    changes.extend(args.recipe.changes);
-    let recipe: Recipe = merged(preset.toml(), args.recipe.recipe.as_deref(), &changes)?;
-    recipe.validate()?;
-    let root = args.run.unwrap_or_else(|| format!("runs/reproduce-{name}").into());
-    let dataset = data::open(&DataArgs { dataset: Some(recipe.dataset.clone()), data: args.data })?;
-
-    let interrupt = stop::on_request()?;
-    let mut reporter = Terminal::new();
-    let device = settings::device();
-    let mut context = Context { device, interrupt: &interrupt, reporter: &mut reporter };
-    let comparison =
-        run_experiment(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, &mut context)
-            .map_err(|error| stop::with_advice(error, "run the same command again"))?;
-    if args.json {
-        return output::line(format_args!("{:#}", comparison.to_json(&recipe)));
-    }
-    let report = root.join("report.md");
-    output::line(format_args!(
-        "{}\n\n{}\n\nThe report is {}",
-        comparison.table(),
-        comparison.verdict(),
-        report.display()
-    ))
-}
-
-/// Times the parts of a pretraining step.
-pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
-    let recipe: Recipe = merged(preset(args.recipe).0.toml(), None, &[])?;
-    let MethodName::Simsiam = args.method;
-    let images = data::open(&args.data)?.train.images;
-    let times = benchmark(&recipe, &images, args.batch, args.steps, &settings::device())?;
-    if args.json {
-        return output::line(serde_json::json!(times));
-    }
-    output::line(format_args!(
-        "batch {} on {} threads, 2 views an image\n\
-         views     {:>8.2} ms (mean)\n\
-         forward   {:>8.2} ms\n\
-         backward  {:>8.2} ms\n\
-         update    {:>8.2} ms\n\
-         step      {:>8.2} ms (the three above)\n\
-         {:.0} images/s with views made before each step, {:.0} as training makes them\n\
-         {:.0} images/s of feature extraction",
-        times.batch,
-        times.threads,
-        times.augment_ms_mean,
-        times.forward_ms_median,
-        times.backward_ms_median,
-        times.update_ms_median,
-        times.step_ms_median,
-        times.images_per_second,
-        times.training_images_per_second,
-        times.extraction_images_per_second,
-    ))
-}
-
-/// A preset and its name.
-fn preset(name: PresetName) -> (Preset, &'static str) {
-    match name {
-        PresetName::Article => (Preset::Article, "article"),
-        PresetName::Quick => (Preset::Quick, "quick"),
-    }
-}
-
-/// Scores a classifier.
+/// Scores a classifier, or an encoder by its neighbours.
 pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
     let weights = open_weights(&args.weights)?;
+    if let Some(neighbours) = args.knn {
+        return evaluate_knn(args, &weights, KnnProbe { neighbours, temperature: args.temperature });
+    }
+    if args.labels.first_k.or(args.labels.stratified).is_some() {
+        return Err(Error::Config("--first-k and --stratified choose images that vote; they need --knn".into()));
+    }
     let kind = identify(&weights)?;
     let Model::Classifier { features, hidden, classes } = kind.model else {
-        let message = format!("{kind} has no classifier head; train one with twinview probe --weights");
+        let message =
+            format!("{kind} has no classifier head; train one with twinview probe --weights, or ask with --knn 20");
         return Err(Error::format(&weights.path, message));
     };
     let config = ClassifierConfig { backbone: backbone_config(&kind), features, hidden, classes };
@@ -109,22 +45,38 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
             format!("tells {classes} classes apart, and {name} has {count}; choose the dataset it was trained on");
         return Err(Error::format(&weights.path, message));
     }
-    let split = choose(dataset.clone(), args.split);
+    if !args.json {
+        output::note(format_args!("{kind}\n{report}"));
+    }
+    let split = choose(&dataset, args.split);
     let predicted = predict(&model, &split.images).map_err(|error| Error::format(&weights.path, error.to_string()))?;
+    show(args, &dataset, split, &predicted)
+}
 
-    let scores = ClassificationReport::new(&split.labels, &predicted)?;
+/// Scores an encoder by the vote of the nearest training images.
+fn evaluate_knn(args: &EvaluateArgs, weights: &Weights, probe: KnnProbe) -> Result<()> {
+    let (model, _) = encoder(weights)?;
+    let dataset = data::open_for(&args.data, weights)?;
+    let Labelled { split: voters, .. } = Labelled::of(&dataset, &args.labels, 0)?;
+    let split = choose(&dataset, args.split);
+    let predicted = probe.predict(&model.backbone, &voters, &split.images)?;
+    show(args, &dataset, split, &predicted)
+}
+
+/// Prints how good `predicted` are, and draws it where that was asked for.
+fn show(args: &EvaluateArgs, dataset: &Dataset, split: &Split, predicted: &[u8]) -> Result<()> {
+    let scores = ClassificationReport::new(&split.labels, predicted)?;
     if args.json {
         output::line(format_args!("{:#}", scores.to_json()))?;
     } else {
-        output::note(format_args!("{kind}\n{report}"));
         scores.warnings().iter().for_each(|warning| output::note(format_args!("UndefinedMetricWarning: {warning}")));
         let scores = if args.class_names { scores.with_names(&dataset.class_names)? } else { scores };
         output::line(scores.to_string().trim_end_matches('\n'))?;
     }
     if let Some(folder) = &args.figures {
-        let matrix = ConfusionMatrix::new(&split.labels, &predicted, classes)?;
+        let matrix = ConfusionMatrix::new(&split.labels, predicted, dataset.class_names.len())?;
         save(&figures::confusion_matrix(&matrix, &dataset.class_names), folder, "confusion.png")?;
-        let grid = figures::prediction_grid(&split, &predicted, &dataset.class_names, 4, 4)?;
+        let grid = figures::prediction_grid(split, predicted, &dataset.class_names, 4, 4)?;
         save(&grid, folder, "predictions.png")?;
     }
     Ok(())
@@ -136,9 +88,9 @@ pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
     let (model, _) = encoder(&weights)?;
     let dataset = data::open_for(&args.data, &weights)?;
     let (name, class_names) = (dataset.name.clone(), dataset.class_names.clone());
-    let mut split = choose(dataset, args.split);
+    let mut split = choose(&dataset, args.split).clone();
     if let Some(k) = args.first_k {
-        split = split.select(&twinview::dataset::first_k(&split, k)?);
+        split = split.select(&first_k(&split, k)?);
     }
     let features = extract(&model.backbone, &split.images)?;
     let features = Matrix::new(features.values(), features.dimensions())?;
@@ -195,10 +147,10 @@ fn backbone_config(kind: &Kind) -> ConvStackConfig {
     ConvStackConfig { in_channels, widths: widths.to_vec() }
 }
 
-fn choose(dataset: Dataset, split: SplitName) -> Split {
+fn choose(dataset: &Dataset, split: SplitName) -> &Split {
     match split {
-        SplitName::Train => dataset.train,
-        SplitName::Test => dataset.test,
+        SplitName::Train => &dataset.train,
+        SplitName::Test => &dataset.test,
     }
 }
 

@@ -45,6 +45,14 @@ fn values_that_cannot_train() {
         refused(&format!("{command} --learning-rate inf"), &["learning_rate = inf", "a positive number"]);
     }
     refused("train --set optimizer.momentum=1", &["optimizer.momentum = 1", "below 1"]);
+    refused("train --set accumulate=0", &["accumulate = 0", "at least 1"]);
+    refused(
+        "train --set schedule.name=cosine --set schedule.warmup_epochs=10",
+        &["schedule.warmup_epochs = 10", "epochs"],
+    );
+    refused("train --set schedule.warmup_epochs=10", &["missing field `name`"]);
+    refused("train --set optimizer.name=adam", &["unknown variant `adam`", "`adamw`"]);
+    refused("probe --set plan.groups=[{prefix=\"\"}]", &["groups[0].prefix is empty"]);
     refused("train --set augmentation.transforms=[{name=\"random-resized-crop\",scale=[5,1]}]", &["scale [5, 1]"]);
     refused(
         "probe --set plan.augmentation.transforms=[{name=\"horizontal-flip\"}]",

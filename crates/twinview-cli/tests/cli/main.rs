@@ -7,6 +7,7 @@ mod bad_data;
 mod bad_settings;
 mod bad_weights;
 mod help;
+mod methods;
 mod output;
 mod results;
 mod support;

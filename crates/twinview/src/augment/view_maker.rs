@@ -17,11 +17,17 @@ const SHARED: u64 = 1 << 7;
 /// threads, nor on the batches made before.
 #[derive(Clone, Debug)]
 pub struct ViewMaker {
-    steps: Vec<Step>,
-    draw: Draw,
-    views: usize,
+    /// Ways to make a view, each with the number of the first view that is not made so.
+    kinds: Vec<(Recipe, usize)>,
     shape: [usize; 3],
     stream: Stream,
+}
+
+/// How a view is made.
+#[derive(Clone, Debug)]
+struct Recipe {
+    steps: Vec<Step>,
+    draw: Draw,
 }
 
 impl ViewMaker {
@@ -32,22 +38,34 @@ impl ViewMaker {
     /// nor RGB, or when `views` is not in 1..=128.
     pub fn new(augmentation: &Augmentation, images: &Images, views: usize, seed: u64) -> Result<Self> {
         let shape = shape(images);
-        let [channels, height, width] = shape;
+        let [channels, ..] = shape;
         if channels != 1 && channels != 3 {
             return Err(Error::Config(format!(
                 "images with {channels} channels; views can be made of grey images (1) and RGB images (3)"
             )));
         }
-        if views == 0 || views as u64 > SHARED {
-            return Err(Error::Config(format!("{views} views of each image; expected 1 to {SHARED}")));
+        let maker = Self { kinds: Vec::new(), shape, stream: Stream::new(seed, Purpose::View) };
+        maker.and(augmentation, views)
+    }
+
+    /// Makes `views` more views of each image, by another `augmentation`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn and(mut self, augmentation: &Augmentation, views: usize) -> Result<Self> {
+        let all = self.views() + views;
+        if views == 0 || all as u64 > SHARED {
+            return Err(Error::Config(format!("{all} views of each image; expected 1 to {SHARED}")));
         }
+        let [_, height, width] = self.shape;
         let steps = augmentation.prepare(height, width)?;
-        Ok(Self { steps, draw: augmentation.draw, views, shape, stream: Stream::new(seed, Purpose::View) })
+        self.kinds.push((Recipe { steps, draw: augmentation.draw }, all));
+        Ok(self)
     }
 
     /// How many views are made of each image.
     pub fn views(&self) -> usize {
-        self.views
+        self.kinds.last().map_or(0, |(_, until)| *until)
     }
 
     /// Fills `pixels` with the views of a batch: `[views * batch, channels, height, width]`, f32 in 0..=1, all
@@ -61,22 +79,23 @@ impl ViewMaker {
         self.check(images, batch)?;
         let [channels, height, width] = self.shape;
         let count = batch.indices.len();
-        pixels.resize(self.views * count * images.image_len(), 0.0);
+        pixels.resize(self.views() * count * images.image_len(), 0.0);
         pixels.par_chunks_exact_mut(images.image_len()).with_min_len(16).enumerate().for_each_init(
             || Canvas::new(channels, height, width),
             |canvas, (position, target)| {
-                let index = batch.indices[position % count];
-                let mut random = self.random(batch, index, position / count);
+                let (index, view) = (batch.indices[position % count], position / count);
+                let Some((recipe, _)) = self.kinds.iter().find(|(_, until)| view < *until) else { return };
+                let mut random = self.random(recipe.draw, batch, index, view);
                 canvas.load(images.image(index));
-                self.steps.iter().for_each(|step| step.apply(canvas, &mut random));
+                recipe.steps.iter().for_each(|step| step.apply(canvas, &mut random));
                 target.iter_mut().zip(canvas.pixels()).for_each(|(out, &value)| *out = f32::from(value) / 255.0);
             },
         );
         Ok(())
     }
 
-    fn random(&self, batch: &Batch, index: usize, view: usize) -> Random {
-        match self.draw {
+    fn random(&self, draw: Draw, batch: &Batch, index: usize, view: usize) -> Random {
+        match draw {
             Draw::PerImage => self.stream.at(batch.epoch, index as u64, view as u64),
             Draw::PerBatch => self.stream.at(batch.epoch, batch.number, SHARED + view as u64),
         }
@@ -135,6 +154,21 @@ mod tests {
         let expected: Vec<f32> =
             [2, 0, 2, 0].iter().flat_map(|&i| images.image(i)).map(|&value| f32::from(value) / 255.0).collect();
         assert_eq!(make(&Augmentation::identity(), &images, &batch(0, &[2, 0]), 1), expected);
+    }
+
+    #[test]
+    fn other_views_are_made_their_own_way() {
+        let (images, batch) = (images(1, 3), batch(1, &[2, 0]));
+        let mut pixels = Vec::new();
+        let maker = ViewMaker::new(&everything(), &images, 2, 5).unwrap().and(&Augmentation::identity(), 3).unwrap();
+        assert_eq!(maker.views(), 5);
+        maker.make(&images, &batch, &mut pixels).unwrap();
+        let two = make(&everything(), &images, &batch, 5);
+        let plain = make(&Augmentation::identity(), &images, &batch, 5);
+        assert_eq!(pixels[..two.len()], two);
+        assert!(pixels[two.len()..].chunks(plain.len() / 2).all(|view| view == &plain[..plain.len() / 2]));
+        let message = maker.and(&Augmentation::identity(), 124).unwrap_err().to_string();
+        assert!(message.contains("129 views"), "{message}");
     }
 
     #[test]

@@ -39,6 +39,13 @@ impl BatchNorm {
         }
     }
 
+    /// The same with a scale of 1 and a shift of 0 that never learn.
+    pub fn without_affine(self) -> Self {
+        let Self { weight, bias, .. } = self;
+        let fixed = |param: Param<Tensor<1>>| param.set_require_grad(false);
+        Self { weight: fixed(weight), bias: fixed(bias), ..self }
+    }
+
     /// Lets each group's statistics over `count` values a channel enter the running statistics, in turn.
     pub fn track(&self, statistics: BatchStatistics, count: usize) {
         let BatchStatistics { mean, variance } = statistics;

@@ -96,6 +96,23 @@ mod tests {
     }
 
     #[test]
+    fn the_weighted_vote_agrees_with_lightly() {
+        let (values, columns) = golden("vote_features");
+        let labels: Vec<u8> = golden("vote_labels").0.iter().map(|&label| label as u8).collect();
+        let (train, test) = values.split_at(320 * columns);
+        let (train, test) = (Matrix::new(train, columns).unwrap(), Matrix::new(test, columns).unwrap());
+        let (expected, cases) = golden("vote_classes");
+        let weighted = |temperature| Vote::Weighted { temperature };
+        let votes = [(200, weighted(0.07)), (200, weighted(0.1)), (20, weighted(0.07)), (200, Vote::Majority)];
+        assert_eq!(cases, votes.len());
+        for (case, (k, vote)) in votes.into_iter().enumerate() {
+            let expected: Vec<u8> = expected.iter().skip(case).step_by(cases).map(|&class| class as u8).collect();
+            let neighbours = knn(train, test, k, Metric::Cosine).unwrap();
+            assert_eq!(classify(&neighbours, &labels[..320], vote).unwrap(), expected, "{k} {vote:?}");
+        }
+    }
+
+    #[test]
     fn a_low_temperature_trusts_the_nearest() {
         // One neighbour of class 1 at 0.1, two of class 4 at 0.2: exp(0.1 / t) against 2.
         let reference = Matrix::new(&[0.1, 0.2, 0.2], 1).unwrap();

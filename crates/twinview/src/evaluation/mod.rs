@@ -1,14 +1,25 @@
 //! How good predictions and embeddings are, from plain slices.
 
+mod advisor;
+mod alignment;
 mod classification;
 mod collapse;
 mod confusion;
+mod effective_rank;
+mod gram;
+mod logistic;
 mod statistics;
+mod uniformity;
 
+pub use advisor::{Advisor, Observation, Verdict};
+pub use alignment::alignment;
 pub use classification::{ClassificationReport, Scores};
 pub use collapse::{CollapseMonitor, output_spread};
 pub use confusion::ConfusionMatrix;
+pub use effective_rank::effective_rank;
+pub use logistic::{Choice, CrossValidation, LinearModel, LogisticRegression, Score};
 pub use statistics::Summary;
+pub use uniformity::uniformity;
 
 use crate::{Error, Result};
 
@@ -26,3 +37,19 @@ fn check_labels(truth: &[u8], predicted: &[u8]) -> Result<()> {
     }
     Ok(())
 }
+
+/// Writes `row` at length 1 to `target`; a row of zeros stays one.
+fn unit(row: &[f32], target: &mut [f64]) {
+    let length = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    let scale = 1.0 / length.max(1e-12);
+    target.iter_mut().zip(row).for_each(|(target, &value)| *target = f64::from(value) * scale);
+}
+
+/// Which of `rows` rows stands at `index` when `count` are taken at equal intervals.
+fn spaced(index: usize, count: usize, rows: usize) -> usize {
+    index * rows / count
+}
+
+#[cfg(test)]
+#[path = "measures_tests.rs"]
+mod measures_tests;

@@ -11,10 +11,10 @@ use crate::backbone::initialise;
 use crate::dataset::{Dataset, Split, first_k};
 use crate::evaluation::ClassificationReport;
 use crate::files;
-use crate::method::{Classifier, ClassifierConfig, SimSiam, SimSiamConfig};
+use crate::method::{Classifier, ClassifierConfig};
 use crate::training::{
-    Context, HeadPlan, Origin, Plan, RunDir, Statistics, calibrate, load_backbone, load_weights, open_weights, predict,
-    pretrain, train_classifier, train_head,
+    Context, HeadPlan, Origin, Plan, Pretraining, RunDir, Statistics, calibrate, load_backbone, load_weights,
+    open_weights, predict, pretrain, train_classifier, train_head,
 };
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -141,20 +141,13 @@ impl<'a> Experiment<'a> {
 
     /// SimSiam's encoder number `index`, trained if it is not yet.
     pub(super) fn encoder(&self, index: u64, context: &mut Context<'_>) -> Result<Weights> {
-        let plan = self.recipe.pretraining.clone();
-        let plan = Plan { seed: plan.seed + index, ..plan };
-        let run = RunDir::open(self.root.join("pretraining").join(format!("seed-{index}")), &plan, true, self.origin)?;
+        let settings = self.recipe.pretraining.clone();
+        let settings = Pretraining { plan: Plan { seed: settings.plan.seed + index, ..settings.plan }, ..settings };
+        let folder = self.root.join("pretraining").join(format!("seed-{index}"));
+        let run = RunDir::open(folder, &settings, true, self.origin)?;
         if !run.is_finished() {
-            let model: SimSiam =
-                initialise(SimSiamConfig::for_images(&self.dataset.train.images).init(&context.device), plan.seed);
-            pretrain(
-                model,
-                &format!("SimSiam pretraining, seed {index}"),
-                &self.dataset.train.images,
-                &plan,
-                &run,
-                context,
-            )?;
+            let label = format!("SimSiam pretraining, seed {index}");
+            pretrain(&settings, &label, &self.dataset.train, &run, context)?;
         }
         run.weights()
     }

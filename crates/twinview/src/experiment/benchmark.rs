@@ -4,14 +4,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::Recipe;
-use crate::augment::{Batch, Prefetch, ViewMaker, shuffled_epoch};
-use crate::backbone::initialise;
-use crate::dataset::Images;
+use crate::augment::{Batch, Prefetch, shuffled_epoch};
+use crate::dataset::Split;
 use crate::embedding::extract;
-use crate::method::{Method, SimSiam, SimSiamConfig, Step};
-use crate::optim::Sgd;
-use crate::training::{Device, to_tensor};
+use crate::method::{Network, Views};
+use crate::optim::{LearningRate, Optimizer, Progress};
+use crate::training::{Device, Pretraining, labels_of, to_tensor};
 use crate::{Error, Result};
 
 /// Steps before the clock counts: memory is mapped and caches are warm after them.
@@ -29,8 +27,10 @@ pub struct StepTimes {
     pub device: String,
     /// Threads of the pool that trains.
     pub threads: usize,
-    /// Images a step; each has two views.
+    /// Images a step.
     pub batch: usize,
+    /// Views of each image.
+    pub views: usize,
     /// Making the views, when nothing else runs. The mean, because the draws differ in cost.
     pub augment_ms_mean: f64,
     /// Forward, backward and update.
@@ -51,17 +51,24 @@ pub struct StepTimes {
     pub twinview: &'static str,
 }
 
-/// Times `steps` SimSiam steps on batches of `batch` of `images`, with the views and the optimiser of `recipe`.
+/// Times `steps` steps of `settings` on batches of `batch` of the images of `split`.
 ///
 /// # Errors
 /// When there are no steps to time, or fewer images than a batch.
-pub fn benchmark(recipe: &Recipe, images: &Images, batch: usize, steps: usize, device: &Device) -> Result<StepTimes> {
+pub fn benchmark(
+    settings: &Pretraining,
+    split: &Split,
+    batch: usize,
+    steps: usize,
+    device: &Device,
+) -> Result<StepTimes> {
     if steps == 0 || steps > MOST_STEPS {
         return Err(Error::Config(format!(
             "--steps {steps} cannot be timed; it must be at least 1 and at most {MOST_STEPS}"
         )));
     }
-    let plan = &recipe.pretraining;
+    let Pretraining { plan, method, .. } = settings;
+    let images = &split.images;
     let per_epoch = shuffled_epoch(images.len(), batch, plan.seed, 0, true)?.len();
     let epochs = (WARMUP + steps).div_ceil(per_epoch) as u64;
     let schedule: Vec<Batch> = (0..epochs)
@@ -69,23 +76,30 @@ pub fn benchmark(recipe: &Recipe, images: &Images, batch: usize, steps: usize, d
         .collect::<Result<Vec<_>>>()?
         .concat();
     let schedule = &schedule[..WARMUP + steps];
-    let maker = ViewMaker::new(&plan.augmentation, images, 2, plan.seed)?;
-    let mut model: SimSiam = initialise(SimSiamConfig::for_images(images).init(device), plan.seed);
-    let mut optimizer = Sgd::new(plan.optimizer);
+    let maker = settings.view_maker(images)?;
+    let mut model = settings.network(images, device);
+    let progress = Progress { step: 0, steps: schedule.len() as u64, steps_per_epoch: per_epoch as u64 };
+    let step = |model: &Network, pixels: Vec<f32>, batch: &Batch| {
+        let labels = method.needs_labels().then(|| labels_of(&split.labels, &batch.indices, device));
+        let views = Views { pixels: to_tensor(pixels, images, device), count: maker.views(), labels };
+        method.step(model, views, progress).loss
+    };
+    let mut optimizer = Optimizer::new(plan.optimizer).with_groups(&plan.groups, &model)?;
+    let rate = LearningRate::constant(plan.learning_rate);
 
     let mut times: [Vec<f64>; 4] = Default::default();
     let mut pixels = Vec::new();
     for (number, batch) in schedule.iter().enumerate() {
         let mut marks = [Instant::now(); 5];
         maker.make(images, batch, &mut pixels)?;
-        let views = to_tensor(pixels.clone(), images, device);
+        let pixels = pixels.clone();
         marks[1] = Instant::now();
-        let Step { loss, .. } = model.step(views);
+        let loss = step(&model, pixels, batch);
         loss.clone().into_scalar::<f32>();
         marks[2] = Instant::now();
         let gradients = loss.backward();
         marks[3] = Instant::now();
-        model = optimizer.step(plan.learning_rate, model, gradients);
+        model = method.after_update(optimizer.step(rate, model, gradients), progress);
         marks[4] = Instant::now();
         if number >= WARMUP {
             let parts = times.iter_mut().zip(marks.windows(2));
@@ -94,18 +108,19 @@ pub fn benchmark(recipe: &Recipe, images: &Images, batch: usize, steps: usize, d
     }
 
     let mut begun = Instant::now();
-    for (number, views) in Prefetch::new(images, schedule.to_vec(), maker)?.enumerate() {
+    for (number, views) in Prefetch::new(images, schedule.to_vec(), maker.clone())?.enumerate() {
         if number == WARMUP {
             begun = Instant::now();
         }
-        let loss = model.step(to_tensor(views?.pixels, images, device)).loss;
-        model = optimizer.step(plan.learning_rate, model, loss.backward());
+        let views = views?;
+        let loss = step(&model, views.pixels, &views.batch);
+        model = method.after_update(optimizer.step(rate, model, loss.backward()), progress);
     }
     let training = begun.elapsed().as_secs_f64() / steps as f64;
 
-    extract(&model.backbone, images)?;
+    extract(&model.online.backbone, images)?;
     begun = Instant::now();
-    extract(&model.backbone, images)?;
+    extract(&model.online.backbone, images)?;
     let extraction = begun.elapsed().as_secs_f64();
 
     let whole: Vec<f64> = (0..steps).map(|step| times[1][step] + times[2][step] + times[3][step]).collect();
@@ -117,6 +132,7 @@ pub fn benchmark(recipe: &Recipe, images: &Images, batch: usize, steps: usize, d
         device: "cpu".to_owned(),
         threads: rayon::current_num_threads(),
         batch,
+        views: maker.views(),
         augment_ms_mean: augment,
         step_ms_median: step,
         images_per_second: batch as f64 / (augment + step) * 1e3,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::dataset::Dataset;
-use crate::training::{HeadPlan, Plan};
+use crate::method::MethodConfig;
+use crate::training::{HeadPlan, Plan, Pretraining};
 use crate::{Error, Result};
 
 /// The settings of [`reproduce`](super::reproduce).
@@ -31,8 +32,8 @@ pub struct Recipe {
     pub supervised: Plan,
     /// Supervised training on few labels.
     pub scratch: Plan,
-    /// Self-supervised training on all images.
-    pub pretraining: Plan,
+    /// SimSiam's training on all images.
+    pub pretraining: Pretraining,
     /// Training of a head on a frozen encoder with few labels. The equal-updates control trains the whole
     /// network by the same plan.
     pub head: HeadPlan,
@@ -71,6 +72,12 @@ impl Recipe {
             let (found, most) = (self.pretraining_seeds, self.seeds);
             return wrong(format!("pretraining_seeds = {found} must be from 1 to seeds = {most}"));
         }
+        if !matches!(self.pretraining.method, MethodConfig::Simsiam(_)) {
+            let title = self.pretraining.method.title();
+            return wrong(format!(
+                "pretraining.method is {title}, and this comparison is SimSiam's; compare others with twinview experiment labels"
+            ));
+        }
         if self.labels == 0 {
             return wrong("labels = 0 leaves nothing to learn from; it must be at least 1".into());
         }
@@ -106,7 +113,7 @@ impl Recipe {
 /// Settings from `base`, changed by the file `recipe` and then by each `key=value` of `changes`.
 ///
 /// Keys of nested settings are joined by dots: `pretraining.epochs=5`. A value is TOML; what is no TOML is
-/// taken as text.
+/// taken as text. A table that gets another `name`, such as an optimiser, starts from the defaults of that name.
 ///
 /// # Errors
 /// When the file cannot be read or is no TOML, and for a key or value that the settings do not have.
@@ -119,7 +126,10 @@ pub fn merged<T: DeserializeOwned>(base: &str, recipe: Option<&Path>, changes: &
         merge(&mut settings, table);
         settings.clone().try_into::<T>().map_err(|error| Error::format(path, unknown(&error)))?;
     }
-    for change in changes {
+    // Names come first, because they decide which other settings there are.
+    let is_name = |change: &&String| change.split_once('=').is_some_and(|(key, _)| key.trim().ends_with(".name"));
+    let (names, others): (Vec<&String>, Vec<&String>) = changes.iter().partition(is_name);
+    for change in names.into_iter().chain(others) {
         let (key, value) = change
             .split_once('=')
             .ok_or_else(|| Error::Config(format!("--set {change}: expected key=value, such as seeds=3")))?;
@@ -148,10 +158,15 @@ fn nested(key: &str, value: Value) -> Table {
     }
 }
 
+/// Whether `changes` name something else than `base` holds, whose settings would mean nothing to it.
+fn is_renamed(base: &Table, changes: &Table) -> bool {
+    changes.get("name").is_some_and(|name| base.get("name") != Some(name))
+}
+
 fn merge(base: &mut Table, changes: Table) {
     for (key, value) in changes {
         match (base.get_mut(&key), value) {
-            (Some(Value::Table(base)), Value::Table(changes)) => merge(base, changes),
+            (Some(Value::Table(base)), Value::Table(changes)) if !is_renamed(base, &changes) => merge(base, changes),
             (_, value) => {
                 base.insert(key, value);
             }
@@ -162,6 +177,7 @@ fn merge(base: &mut Table, changes: Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::optim::{AdamWConfig, CosineConfig, OptimizerConfig, Schedule};
 
     #[test]
     fn presets_are_valid() {
@@ -177,8 +193,32 @@ mod tests {
     fn changes_reach_nested_settings() {
         let changes = ["pretraining.epochs=7", "head.statistics=fixed", "pretraining.augmentation.transforms=[]"];
         let recipe: Recipe = merged(Preset::Article.toml(), None, &changes.map(str::to_owned)).unwrap();
-        assert_eq!(recipe.pretraining.epochs, 7);
-        assert!(recipe.pretraining.augmentation.transforms.is_empty());
+        assert_eq!(recipe.pretraining.plan.epochs, 7);
+        assert!(recipe.pretraining.plan.augmentation.transforms.is_empty());
+    }
+
+    #[test]
+    fn another_name_brings_its_own_defaults() {
+        let read = |changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(|change| format!("scratch.{change}")).collect();
+            merged::<Recipe>(Preset::Quick.toml(), None, &changes).map(|recipe| recipe.scratch)
+        };
+        let adamw = AdamWConfig { weight_decay: 0.5, ..AdamWConfig::default() };
+        // SGD's settings are gone, and the order of the changes does not matter.
+        let plan = read(&["optimizer.momentum=0.8", "optimizer.weight_decay=0.5"]).unwrap();
+        let written = toml::to_string(&plan).unwrap();
+        for changes in [
+            ["optimizer.name=adamw", "optimizer.weight_decay=0.5"],
+            ["optimizer.weight_decay=0.5", "optimizer.name=adamw"],
+        ] {
+            assert_eq!(read(&changes).unwrap().optimizer, OptimizerConfig::AdamW(adamw));
+            let changes = changes.map(str::to_owned);
+            assert_eq!(merged::<Plan>(&written, None, &changes).unwrap().optimizer, OptimizerConfig::AdamW(adamw));
+        }
+        let plan = read(&["schedule.warmup_epochs=0.5", "schedule.name=cosine"]).unwrap();
+        assert_eq!(plan.schedule, Schedule::Cosine(CosineConfig { warmup_epochs: 0.5, ..CosineConfig::default() }));
+        let message = read(&["optimizer.name=adamw", "optimizer.momentum=0.8"]).unwrap_err().to_string();
+        assert!(message.contains("unknown field `momentum`"), "{message}");
     }
 
     #[test]

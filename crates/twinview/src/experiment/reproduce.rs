@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Recipe;
 use super::arm::{Arm, Experiment};
-use crate::augment::{Batch, ViewMaker};
+use crate::augment::Batch;
 use crate::dataset::{Dataset, Images, Portion, split_validation};
 use crate::embedding::{Matrix, Umap, extract};
 use crate::evaluation::{ConfusionMatrix, Summary};
@@ -154,7 +154,7 @@ fn draw(
 
     save(view_pairs(experiment)?, "views.png", "Training images, and below each the two views that are contrasted")?;
     let curve = curve(&run.join("pretraining/seed-0/metrics.jsonl"))?;
-    let curve = figures::Curve { name: format!("SimSiam, {} epochs", recipe.pretraining.epochs), points: curve };
+    let curve = figures::Curve { name: format!("SimSiam, {} epochs", recipe.pretraining.plan.epochs), points: curve };
     let curves = figures::learning_curves("SimSiam pretraining", "epoch", "loss", &[curve])?;
     save(curves, "pretraining-loss.png", "The pretraining loss; -1 is the least it can be")?;
     Ok(drawn)
@@ -163,11 +163,11 @@ fn draw(
 /// The first training images and the views that the first batch of the pretraining made of them.
 fn view_pairs(experiment: &Experiment<'_>) -> Result<figures::Figure> {
     const SHOWN: usize = 10;
-    let plan = &experiment.recipe.pretraining;
+    let settings = &experiment.recipe.pretraining;
     let images = &experiment.dataset.train.images;
     let batch = Batch { epoch: 0, number: 0, indices: (0..images.len().min(SHOWN)).collect() };
     let mut pixels = Vec::new();
-    ViewMaker::new(&plan.augmentation, images, 2, plan.seed)?.make(images, &batch, &mut pixels)?;
+    settings.view_maker(images)?.make(images, &batch, &mut pixels)?;
     let bytes: Vec<u8> = pixels.iter().map(|value| (value * 255.0).round() as u8).collect();
     let view = |half: &[u8]| Images::new(images.channels(), images.height(), images.width(), half.to_vec());
     let (first, second) = bytes.split_at(bytes.len() / 2);

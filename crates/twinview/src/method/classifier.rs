@@ -14,17 +14,20 @@ pub struct ClassifierConfig {
     pub backbone: ConvStackConfig,
     /// Features the encoder gives for the images at hand.
     pub features: usize,
-    /// Width of the head's hidden layer.
-    pub hidden: usize,
+    /// Width of the head's hidden layer; none for a linear head.
+    pub hidden: Option<usize>,
     /// Number of classes.
     pub classes: usize,
 }
 
 impl ClassifierConfig {
+    /// Units of the hidden layer of the article's head.
+    pub const ARTICLE_HIDDEN: usize = 32;
+
     /// The article's sizes for 28 × 28 grey images: 2,048 features, 32 hidden units, 10 classes.
     pub fn article() -> Self {
         let backbone = ConvStackConfig::article();
-        Self { features: backbone.features(28, 28), backbone, hidden: 32, classes: 10 }
+        Self { features: backbone.features(28, 28), backbone, hidden: Some(Self::ARTICLE_HIDDEN), classes: 10 }
     }
 
     /// The article's sizes, fitted to `images` and a number of classes.
@@ -41,9 +44,12 @@ impl ClassifierConfig {
 
     /// The head alone, with zero weights.
     pub fn init_head(&self, device: &Device) -> Head {
-        Head {
-            hidden: Linear::new(self.features, self.hidden, device),
-            output: Linear::new(self.hidden, self.classes, device),
+        match self.hidden {
+            Some(hidden) => Head::Mlp(MlpHead {
+                hidden: Linear::new(self.features, hidden, device),
+                output: Linear::new(hidden, self.classes, device),
+            }),
+            None => Head::Linear(Linear::new(self.features, self.classes, device)),
         }
     }
 }
@@ -73,40 +79,62 @@ impl TorchNames for Classifier {
     }
 }
 
-/// Linear, ReLU, linear.
-///
-/// In PyTorch: `fc.0` and `fc.2` of an `nn.Sequential`.
+/// What tells classes apart by features.
 #[derive(Module, Debug)]
-pub struct Head {
+pub enum Head {
+    /// The article's, `fc.0` and `fc.2` of an `nn.Sequential` in PyTorch.
+    Mlp(MlpHead),
+    /// One layer, `fc` in PyTorch.
+    Linear(Linear),
+}
+
+/// Linear, ReLU, linear.
+#[derive(Module, Debug)]
+pub struct MlpHead {
     hidden: Linear,
     output: Linear,
 }
 
 impl Head {
+    /// First and last layer.
+    fn ends(&self) -> (&Linear, &Linear) {
+        match self {
+            Self::Mlp(MlpHead { hidden, output }) => (hidden, output),
+            Self::Linear(linear) => (linear, linear),
+        }
+    }
+
     /// Features it takes.
     pub fn features(&self) -> usize {
-        self.hidden.weight.dims()[0]
+        self.ends().0.weight.dims()[0]
     }
 
     /// Classes it tells apart.
     pub fn classes(&self) -> usize {
-        self.output.weight.dims()[1]
+        self.ends().1.weight.dims()[1]
     }
 
     /// Where its weights live.
     pub fn device(&self) -> Device {
-        self.output.weight.device()
+        self.ends().0.weight.device()
     }
 
     /// Logits of `features`, `[batch, features]`, as `[batch, classes]`.
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
-        self.output.forward(activation::relu(self.hidden.forward(features)))
+        match self {
+            Self::Mlp(MlpHead { hidden, output }) => output.forward(activation::relu(hidden.forward(features))),
+            Self::Linear(linear) => linear.forward(features),
+        }
     }
 }
 
 impl TorchNames for Head {
     fn torch_name(path: &str) -> String {
-        path.replace("hidden", "0").replace("output", "2")
+        match path.split_once('.') {
+            Some(("Mlp", rest)) => rest.replace("hidden", "0").replace("output", "2"),
+            Some(("Linear", rest)) => rest.to_owned(),
+            _ => path.to_owned(),
+        }
     }
 }
 

@@ -1,118 +1,119 @@
 //! SimSiam: Chen and He, "Exploring Simple Siamese Representation Learning", 2021 (arXiv 2011.10566).
 //!
 //! ```text
-//! z1, z2 = backbone(view1), backbone(view2)
+//! z1, z2 = projector(backbone(view1)), projector(backbone(view2))
 //! p1, p2 = predictor(z1), predictor(z2)
 //! loss   = D(p1, stop_gradient(z2)) / 2 + D(p2, stop_gradient(z1)) / 2      D = negative cosine similarity
 //! ```
 //!
-//! This is the article's form, which differs from the paper: no projector between backbone and predictor,
-//! and a learning rate that stays constant.
+//! The default is the article's form, which has no projector. The paper's has one of three layers; its recipe also
+//! keeps the predictor's learning rate constant while the rest decays.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use twinview_kernels::simsiam_loss;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use twinview_kernels::{Predictor, negative_cosine_similarity, simsiam_loss};
 
-use super::{Linear, Method, Step};
-use crate::backbone::{BatchNorm, ConvStack, ConvStackConfig, Mode, TorchNames};
-use crate::dataset::Images;
+use super::{Heads, Method, Mlp, MlpConfig, MlpLayer, Network, Step, Views, at_least_one, watched};
+use crate::Result;
+use crate::backbone::BatchNorm;
+use crate::optim::Progress;
 
-/// Sizes of a [`SimSiam`] model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SimSiamConfig {
-    /// The encoder.
-    pub backbone: ConvStackConfig,
-    /// Features the encoder gives for the images at hand.
-    pub features: usize,
-    /// Width of the predictor's bottleneck.
-    pub bottleneck: usize,
-}
-
-impl SimSiamConfig {
-    /// The article's sizes for 28 × 28 grey images: 2,048 features, a bottleneck of 64.
-    pub fn article() -> Self {
-        let backbone = ConvStackConfig::article();
-        Self { features: backbone.features(28, 28), backbone, bottleneck: 64 }
-    }
-
-    /// The article's sizes, fitted to `images`.
-    pub fn for_images(images: &Images) -> Self {
-        let backbone = ConvStackConfig { in_channels: images.channels(), ..ConvStackConfig::article() };
-        Self { features: backbone.features(images.height(), images.width()), backbone, ..Self::article() }
-    }
-
-    /// A model with zero weights; see [`initialise`](crate::backbone::initialise).
-    pub fn init(&self, device: &Device) -> SimSiam {
-        SimSiam {
-            backbone: self.backbone.init(device),
-            prediction_mlp: Predictor {
-                hidden: Linear::new(self.features, self.bottleneck, device),
-                norm: BatchNorm::new(self.bottleneck, device),
-                output: Linear::new(self.bottleneck, self.features, device),
-            },
-        }
-    }
-}
-
-/// An encoder and a predictor.
-#[derive(Module, Debug)]
+/// Settings of SimSiam.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct SimSiam {
-    /// The encoder.
-    pub backbone: ConvStack,
-    /// What guesses one view's features from the other's.
-    pub prediction_mlp: Predictor,
+    /// Widths of the projector's layers; none in the article.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub projector: Vec<usize>,
+    /// Width of the predictor's hidden layer.
+    pub bottleneck: usize,
+    /// Whether no gradient flows through the other view's side. Without, outputs collapse: the paper's ablation.
+    #[serde(skip_serializing_if = "is_true")]
+    pub stop_gradient: bool,
+    /// Whether there is a predictor. Without, outputs collapse: the paper's ablation.
+    #[serde(skip_serializing_if = "is_true")]
+    pub with_predictor: bool,
 }
 
-/// Linear, batch normalisation, ReLU, linear, with a bottleneck between.
-///
-/// In PyTorch: `prediction_mlp.0`, `.1` and `.3` of an `nn.Sequential`.
-#[derive(Module, Debug)]
-pub struct Predictor {
-    hidden: Linear,
-    norm: BatchNorm,
-    output: Linear,
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
-impl Predictor {
-    /// The loss of `features`, `[views * batch, features]`; each view is normalised with its own statistics.
-    fn loss(&self, features: Tensor<2>, views: usize) -> Tensor<1> {
-        let count = features.dims()[0] / views;
-        let predictor = twinview_kernels::Predictor {
-            hidden_weight: self.hidden.weight.val(),
-            hidden_bias: self.hidden.bias.val(),
-            gamma: self.norm.weight.val(),
-            beta: self.norm.bias.val(),
-            epsilon: BatchNorm::EPSILON as f32,
-            output_weight: self.output.weight.val(),
-            output_bias: self.output.bias.val(),
-        };
-        let (loss, statistics) = simsiam_loss(features, predictor, views);
-        self.norm.track(statistics, count);
-        loss
+impl Default for SimSiam {
+    fn default() -> Self {
+        Self { projector: Vec::new(), bottleneck: 64, stop_gradient: true, with_predictor: true }
     }
 }
 
-impl TorchNames for SimSiam {
-    fn torch_name(path: &str) -> String {
-        match path.split_once('.') {
-            Some(("prediction_mlp", rest)) => {
-                let rest = rest.replace("hidden", "0").replace("norm", "1").replace("output", "3");
-                format!("prediction_mlp.{rest}")
-            }
-            _ => ConvStack::torch_name(path),
-        }
+impl SimSiam {
+    /// The paper's projector: every layer normalised, the last without scale and shift.
+    pub(super) fn projector(widths: &[usize]) -> Option<MlpConfig> {
+        (!widths.is_empty()).then(|| MlpConfig::new(widths).with_output_norm())
     }
 }
 
 impl Method for SimSiam {
-    fn step(&self, views: Tensor<4>) -> Step {
-        let features = self.backbone.forward(views, 2, Mode::Train);
-        let output = features.clone().detach();
-        let batch = output.dims()[0] / 2;
-        Step { loss: self.prediction_mlp.loss(features, 2), output: output.narrow(0, 0, batch) }
+    fn title(&self) -> &'static str {
+        "SimSiam"
     }
 
-    fn backbone(&self) -> &ConvStack {
-        &self.backbone
+    fn validate(&self) -> Result<()> {
+        at_least_one([("bottleneck", &[self.bottleneck])])?;
+        if self.projector.is_empty() { Ok(()) } else { at_least_one([("projector", &self.projector)]) }
+    }
+
+    fn heads(&self) -> Heads {
+        Heads {
+            projector: Self::projector(&self.projector),
+            predictor: self.with_predictor.then(|| MlpConfig::new(&[self.bottleneck])),
+            ..Heads::default()
+        }
+    }
+
+    fn step(&self, network: &Network, views: Views, _progress: Progress) -> Step {
+        let projections = network.online.project(views.pixels, views.count);
+        let output = watched(&projections, views.count);
+        let loss = match &network.predictor {
+            Some(predictor) if self.stop_gradient => predictor.simsiam_loss(projections, views.count),
+            Some(predictor) => {
+                let predictions = predictor.forward(projections.clone(), views.count);
+                both_ways(predictions, projections, views.count)
+            }
+            None if self.stop_gradient => negative_cosine_similarity(projections.clone(), projections, views.count),
+            None => both_ways(projections.clone(), projections, views.count),
+        };
+        Step { loss, output }
+    }
+}
+
+/// The loss with a gradient on both sides.
+fn both_ways(predictions: Tensor<2>, projections: Tensor<2>, views: usize) -> Tensor<1> {
+    let one = negative_cosine_similarity(predictions.clone(), projections.clone(), views);
+    // The kernel stops the gradient of its targets, so the other side's comes from a term of value 0.
+    let other = negative_cosine_similarity(projections, predictions, views);
+    one + other.clone() - other.detach()
+}
+
+impl Mlp {
+    /// Predictor and loss in one operation; two layers, the first normalised.
+    fn simsiam_loss(&self, projections: Tensor<2>, views: usize) -> Tensor<1> {
+        let batch = projections.dims()[0] / views;
+        let [MlpLayer { linear: hidden, norm: Some(norm) }, MlpLayer { linear: output, norm: None }] =
+            self.layers.as_slice()
+        else {
+            return negative_cosine_similarity(self.forward(projections.clone(), views), projections, views);
+        };
+        let predictor = Predictor {
+            hidden_weight: hidden.weight.val(),
+            hidden_bias: hidden.bias.val(),
+            gamma: norm.weight.val(),
+            beta: norm.bias.val(),
+            epsilon: BatchNorm::EPSILON as f32,
+            output_weight: output.weight.val(),
+            output_bias: output.bias.val(),
+        };
+        let (loss, statistics) = simsiam_loss(projections, predictor, views);
+        norm.track(statistics, batch);
+        loss
     }
 }

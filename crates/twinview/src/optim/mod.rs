@@ -1,5 +1,37 @@
-//! Optimisers with PyTorch's arithmetic and state that can be saved by name.
+//! Optimisers with PyTorch's arithmetic and state that can be saved by name, and what steers them: schedules, groups
+//! of parameters, gradients of several batches.
+//!
+//! An [`OptimizerConfig`] is what a recipe holds, an [`Optimizer`] what moves a model.
 
+mod accumulate;
+mod adamw;
+mod config;
+#[cfg(test)]
+mod golden_tests;
+mod group;
+mod lars;
+mod optimizer;
+mod schedule;
 mod sgd;
+mod velocities;
 
-pub use sgd::{Sgd, SgdConfig};
+pub use accumulate::Accumulator;
+pub use adamw::AdamWConfig;
+pub use config::OptimizerConfig;
+pub(crate) use config::check;
+pub use group::ParameterGroup;
+pub use lars::LarsConfig;
+pub use optimizer::{LearningRate, Optimizer};
+pub use schedule::{CosineConfig, Schedule, cosine_schedule};
+pub use sgd::SgdConfig;
+
+/// How far a training is, in updates of the optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of the update at hand, from 0: as many were made before it.
+    pub step: u64,
+    /// Updates of the whole training.
+    pub steps: u64,
+    /// Updates of one epoch.
+    pub steps_per_epoch: u64,
+}

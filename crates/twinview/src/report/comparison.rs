@@ -69,7 +69,7 @@ pub enum Role {
 const STUDENT: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
 
 /// Half the width of the 95 % interval of the mean; `None` for one run.
-fn half_interval(summary: &Summary) -> Option<f64> {
+pub(super) fn half_interval(summary: &Summary) -> Option<f64> {
     let quantile = STUDENT.get(summary.n.checked_sub(2)?).copied().unwrap_or(1.96);
     Some(quantile * summary.sd? / (summary.n as f64).sqrt())
 }

@@ -2,5 +2,9 @@
 
 mod comparison;
 pub mod figures;
+mod label_curve;
+mod method_table;
 
 pub use comparison::{ArmResult, Comparison, Role};
+pub use label_curve::{LabelCurve, LabelPoint};
+pub use method_table::{MethodRow, MethodTable};

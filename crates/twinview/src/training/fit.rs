@@ -8,8 +8,7 @@ use super::{Checkpoint, Context, Plan, Position, RunDir};
 use crate::augment::{Batch, Prefetch, ViewBatch, ViewMaker};
 use crate::backbone::{TorchNames, load_state_dict, state_dict};
 use crate::dataset::Images;
-use crate::evaluation::{CollapseMonitor, output_spread};
-use crate::optim::Sgd;
+use crate::optim::{Accumulator, LearningRate, Optimizer, Progress};
 use crate::tracking::MetricsLog;
 use crate::{Error, Result};
 
@@ -19,6 +18,51 @@ pub(super) struct Outcome {
     pub(super) loss: Tensor<1>,
     /// What is watched for collapse, `[batch, dimensions]`.
     pub(super) watched: Option<Tensor<2>>,
+}
+
+/// What is particular to a training of `M` by batches `B`. A closure that gives an [`Outcome`] is one.
+pub(super) trait Task<M, B> {
+    /// Makes a loss of a batch.
+    fn step(&self, model: &M, batch: B, progress: Progress) -> Outcome;
+
+    /// What becomes of the model after each update.
+    fn after(&self, model: M, _progress: Progress) -> M {
+        model
+    }
+
+    /// Looks at the model at the end of an epoch.
+    fn watch(&mut self, _model: &M, _epoch: Epoch) -> Result<Sight> {
+        Ok(Sight::default())
+    }
+}
+
+impl<M, B, F: Fn(&M, B, Progress) -> Outcome> Task<M, B> for F {
+    fn step(&self, model: &M, batch: B, progress: Progress) -> Outcome {
+        self(model, batch, progress)
+    }
+}
+
+/// An epoch that is over.
+pub(super) struct Epoch {
+    /// Its number, from 1.
+    pub(super) number: u64,
+    /// Epochs of the training.
+    pub(super) of: u64,
+    /// The mean loss.
+    pub(super) loss: f64,
+    /// What the last batch left to be watched.
+    pub(super) watched: Option<Tensor<2>>,
+}
+
+/// What was seen at the end of an epoch.
+#[derive(Default)]
+pub(super) struct Sight {
+    /// For the metrics, by name.
+    pub(super) values: Vec<(&'static str, f64)>,
+    /// For the line of the epoch.
+    pub(super) summary: String,
+    /// For the user, in words.
+    pub(super) messages: Vec<String>,
 }
 
 /// A training to be done.
@@ -46,28 +90,27 @@ pub(super) fn prefetched(
 
 /// Trains `model`, going on from the last checkpoint there is.
 ///
-/// `open` turns the batches that are left into whatever `step` takes, with the number of images in it.
+/// `open` turns the batches that are left into whatever `task` takes, with the number of images in it.
 pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
     mut model: M,
     job: Job<'_>,
     context: &mut Context<'_>,
     open: impl FnOnce(Box<dyn Iterator<Item = Batch> + Send>) -> Result<I>,
-    step: impl Fn(&M, B) -> Outcome,
+    mut task: impl Task<M, B>,
 ) -> Result<M> {
     let Job { label, count, plan, run } = job;
     plan.validate(count)?;
     let per_epoch = plan.steps_per_epoch(count);
     let steps = plan.epochs * per_epoch;
-    let mut optimizer = Sgd::new(plan.optimizer);
+    let mut optimizer = Optimizer::new(plan.optimizer).with_groups(&plan.groups, &model)?;
     let mut position = Position::default();
     if let Some(checkpoint) = Checkpoint::last(run, plan)? {
         model = load_state_dict(model, &checkpoint.model)?;
-        optimizer.load(&checkpoint.optimizer, &context.device);
+        optimizer.load(&checkpoint.optimizer, &context.device)?;
         position = checkpoint.position;
     }
     let mut metrics = MetricsLog::resume(run.join("metrics.jsonl"), position.step)?;
-    let mut monitor = CollapseMonitor::new();
-    let save = |position, model: &M, optimizer: &Sgd| {
+    let save = |position, model: &M, optimizer: &Optimizer| {
         Checkpoint { position, model: state_dict(model), optimizer: optimizer.state() }.save(run, plan)
     };
 
@@ -76,35 +119,45 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
     }
     context.reporter.start(label, steps, position.step);
     let mut epoch_begun = (Instant::now(), 0);
-    for batch in open(Box::new(plan.schedule(count, position.step)))? {
-        let (images, batch) = batch?;
-        let Outcome { loss, watched } = step(&model, batch);
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        model = optimizer.step(plan.learning_rate, model, loss.backward());
-
-        position.step += 1;
-        position.loss_sum += value;
-        epoch_begun.1 += images;
-        context.reporter.step(images, value);
-        if !value.is_finite() {
-            let message = format!("the loss became {value} at step {}; try a lower learning rate", position.step);
-            return Err(Error::Config(message));
+    let mut batches = open(Box::new(plan.batches(count, position.step)))?;
+    while position.step < steps {
+        let progress = Progress { step: position.step, steps, steps_per_epoch: per_epoch };
+        let mut gradients = Accumulator::default();
+        let (mut images, mut loss_sum, mut watched) = (0, 0.0, None);
+        let share = plan.batches_of(position.step, count);
+        for batch in batches.by_ref().take(share as usize) {
+            let (size, batch) = batch?;
+            let outcome = task.step(&model, batch, progress);
+            let value = f64::from(outcome.loss.clone().into_scalar::<f32>());
+            if !value.is_finite() {
+                let step = position.step + 1;
+                let message = format!("the loss became {value} at step {step}; try a lower learning rate");
+                return Err(Error::Config(message));
+            }
+            gradients.add(&model, outcome.loss.div_scalar(share as f32).backward());
+            images += size;
+            loss_sum += value;
+            position.loss_sum += value;
+            watched = outcome.watched;
         }
+        let Some(gradients) = gradients.take() else { break };
+        let rate = LearningRate { base: plan.learning_rate, factor: plan.schedule.factor(progress) };
+        model = task.after(optimizer.step(rate, model, gradients), progress);
+
+        // Checkpoints come after updates only, so that no gradient has to be kept in them.
+        position.step += 1;
+        epoch_begun.1 += images;
+        context.reporter.step(images, loss_sum / share as f64);
         if position.step.is_multiple_of(per_epoch) {
             let epoch = position.step / per_epoch;
-            let loss = position.loss_sum / per_epoch as f64;
+            let loss = position.loss_sum / plan.batches_per_epoch(count) as f64;
             let rate = epoch_begun.1 as f64 / epoch_begun.0.elapsed().as_secs_f64();
             let mut values = vec![("epoch", epoch as f64), ("loss", loss), ("images_per_second", rate.round())];
             let mut summary = format!("epoch {epoch}/{}, loss {loss:.4}", plan.epochs);
-            let spread = watched.and_then(|output| {
-                let dimensions = output.dims()[1];
-                output_spread(&output.into_data_as::<f32>().iter::<f32>().collect::<Vec<_>>(), dimensions)
-            });
-            if let Some(spread) = spread {
-                values.push(("output_std", spread));
-                summary.push_str(&format!(", output std {spread:.2}"));
-                monitor.observe(epoch, spread).into_iter().for_each(|warning| context.reporter.message(&warning));
-            }
+            let seen = task.watch(&model, Epoch { number: epoch, of: plan.epochs, loss, watched })?;
+            values.extend(seen.values);
+            summary.push_str(&seen.summary);
+            seen.messages.iter().for_each(|message| context.reporter.message(message));
             metrics.log(position.step, &values)?;
             context.reporter.epoch(&summary);
             position.loss_sum = 0.0;

@@ -2,20 +2,30 @@
 
 mod checkpoint;
 mod fit;
+#[cfg(test)]
+mod fit_tests;
+mod knn_probe;
+mod linear_probe;
 mod loading;
 mod plan;
 mod pretrain;
 mod probe;
 mod run_dir;
+mod self_training;
 mod supervised;
+mod watch;
 
 pub use checkpoint::{Checkpoint, Position};
+pub use knn_probe::KnnProbe;
+pub use linear_probe::fit_linear_head;
 pub use loading::{load_backbone, load_weights, open_weights};
 pub use plan::Plan;
-pub use pretrain::pretrain;
+pub use pretrain::{LocalViews, Pretraining, pretrain};
 pub use probe::{HeadPlan, Statistics, calibrate, train_head};
 pub use run_dir::{Origin, RunDir};
-pub use supervised::{predict, to_tensor, train_classifier};
+pub use self_training::{SelfTraining, self_train};
+pub use supervised::{labels_of, logits, predict, to_tensor, train_classifier};
+pub use watch::Watch;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

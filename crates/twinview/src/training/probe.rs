@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::fit::{Job, Outcome, fit, prefetched};
 use super::supervised::{labels_of, to_tensor};
 use super::{Context, Plan, RunDir};
-use crate::augment::{Augmentation, Batch, ViewMaker, shuffled_epoch};
+use crate::augment::{Augmentation, Batch, ViewBatch, ViewMaker, shuffled_epoch};
 use crate::backbone::{ConvStack, Mode, state_dict};
 use crate::dataset::{Images, Split};
 use crate::embedding::extract;
@@ -94,7 +94,7 @@ pub fn train_head(
             let (count, width) = (features.rows(), features.dimensions());
             let features = Tensor::<2>::from_data(TensorData::new(features.into_values(), [count, width]), &device);
             let open = |schedule| Ok(Iterator::map(schedule, |batch: Batch| Ok((batch.indices.len(), batch))));
-            let fc = fit(fc, job, context, open, |fc: &Head, batch: Batch| {
+            let step = |fc: &Head, batch: Batch, _| {
                 let rows: Vec<i32> = batch.indices.iter().map(|&index| index as i32).collect();
                 let rows = Tensor::from_ints(rows.as_slice(), &device);
                 let logits = fc.forward(features.clone().select(0, rows));
@@ -102,7 +102,8 @@ pub fn train_head(
                     loss: cross_entropy(logits, labels_of(&split.labels, &batch.indices, &device)),
                     watched: None,
                 }
-            })?;
+            };
+            let fc = fit(fc, job, context, open, step)?;
             Classifier { backbone, fc }
         }
         Statistics::Updating => {
@@ -111,12 +112,13 @@ pub fn train_head(
             let open = |schedule| prefetched(images, maker, schedule);
             // The whole classifier goes through the loop, so that its statistics are in the checkpoints.
             let whole = Classifier { backbone, fc };
-            fit(whole, job, context, open, |model: &Classifier, views| {
+            let step = |model: &Classifier, views: ViewBatch, _| {
                 let labels = labels_of(&split.labels, &views.batch.indices, &device);
                 let features =
                     model.backbone.forward(to_tensor(views.pixels, images, &device), 1, Mode::Train).detach();
                 Outcome { loss: cross_entropy(model.fc.forward(features), labels), watched: None }
-            })?
+            };
+            fit(whole, job, context, open, step)?
         }
     };
     run.finish(&state_dict(&whole))?;

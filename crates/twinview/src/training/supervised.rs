@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::fit::{Job, Outcome, fit, prefetched};
 use super::{Context, Plan, RunDir};
-use crate::augment::ViewMaker;
+use crate::augment::{ViewBatch, ViewMaker};
 use crate::backbone::{Mode, state_dict};
 use crate::dataset::{Images, Split};
 use crate::method::{Classifier, cross_entropy};
@@ -27,12 +27,13 @@ pub fn train_classifier(
     let maker = ViewMaker::new(&plan.augmentation, images, 1, plan.seed)?;
     let device = context.device.clone();
     let open = |schedule| prefetched(images, maker, schedule);
-    let model =
-        fit(model, Job { label, count: split.len(), plan, run }, context, open, |model: &Classifier, views| {
-            let labels = labels_of(&split.labels, &views.batch.indices, &device);
-            let pixels = to_tensor(views.pixels, images, &device);
-            Outcome { loss: cross_entropy(model.forward(pixels, Mode::Train), labels), watched: None }
-        })?;
+    let job = Job { label, count: split.len(), plan, run };
+    let step = |model: &Classifier, views: ViewBatch, _| {
+        let labels = labels_of(&split.labels, &views.batch.indices, &device);
+        let pixels = to_tensor(views.pixels, images, &device);
+        Outcome { loss: cross_entropy(model.forward(pixels, Mode::Train), labels), watched: None }
+    };
+    let model = fit(model, job, context, open, step)?;
     run.finish(&state_dict(&model))?;
     Ok(model)
 }
@@ -45,43 +46,56 @@ pub fn to_tensor(pixels: Vec<f32>, images: &Images, device: &Device) -> Tensor<4
 }
 
 /// The labels at `indices`, `[batch]`.
-pub(super) fn labels_of(labels: &[u8], indices: &[usize], device: &Device) -> Tensor<1, Int> {
+pub fn labels_of(labels: &[u8], indices: &[usize], device: &Device) -> Tensor<1, Int> {
     let labels: Vec<i32> = indices.iter().map(|&index| i32::from(labels[index])).collect();
     Tensor::from_ints(labels.as_slice(), device)
 }
 
-/// The most probable class of each image.
+/// The most probable class of each image; of equals the first.
 ///
 /// # Errors
 /// When the images are not of the size that `model` was made for.
 pub fn predict(model: &Classifier, images: &Images) -> Result<Vec<u8>> {
+    let best = |row: &[f32]| {
+        row.iter().enumerate().fold(0, |best, (class, logit)| if *logit > row[best] { class } else { best })
+    };
+    let logits = logits(model, images)?;
+    Ok(logits.chunks_exact(model.fc.classes()).map(|row| best(row) as u8).collect())
+}
+
+/// What `model` says of each image, with the running statistics: `[images, classes]`.
+///
+/// # Errors
+/// When the images are not of the size that `model` was made for.
+pub fn logits(model: &Classifier, images: &Images) -> Result<Vec<f32>> {
+    check_fits(model, images)?;
     let model = model.valid();
-    let expected = model.fc.features();
-    let config = model.backbone.config();
-    let found = config.features(images.height(), images.width());
-    if config.in_channels != images.channels() || found != expected {
-        return Err(Error::Config(format!(
-            "images of {} × {} pixels and {} channels give {found} features; these weights expect {} channels and \
-             {expected} features",
-            images.height(),
-            images.width(),
-            images.channels(),
-            config.in_channels,
-        )));
-    }
     let size = [images.channels(), images.height(), images.width()];
-    let mut classes = Vec::with_capacity(images.len());
+    let mut logits = Vec::with_capacity(images.len() * model.fc.classes());
     for pixels in images.pixels().chunks(PREDICTED * images.image_len()) {
         let features = model.backbone.encode(pixels, size);
-        let features = TensorData::new(features, [pixels.len() / images.image_len(), expected]);
-        let logits = model.fc.forward(Tensor::from_data(features, &model.fc.device())).into_data_as::<f32>();
-        let logits: Vec<f32> = logits.iter::<f32>().collect();
-        let best = |row: &[f32]| {
-            row.iter().enumerate().fold(0, |best, (class, logit)| if *logit > row[best] { class } else { best })
-        };
-        classes.extend(logits.chunks_exact(model.fc.classes()).map(|row| best(row) as u8));
+        let features = TensorData::new(features, [pixels.len() / images.image_len(), model.fc.features()]);
+        let rows = model.fc.forward(Tensor::from_data(features, &model.fc.device())).into_data_as::<f32>();
+        logits.extend(rows.iter::<f32>());
     }
-    Ok(classes)
+    Ok(logits)
+}
+
+/// Refuses images of another size than `model` was made for.
+pub(super) fn check_fits(model: &Classifier, images: &Images) -> Result<()> {
+    let (config, expected) = (model.backbone.config(), model.fc.features());
+    let found = config.features(images.height(), images.width());
+    if config.in_channels == images.channels() && found == expected {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "images of {} × {} pixels and {} channels give {found} features; these weights expect {} channels and \
+         {expected} features",
+        images.height(),
+        images.width(),
+        images.channels(),
+        config.in_channels,
+    )))
 }
 
 #[cfg(test)]

@@ -18,12 +18,12 @@ pub struct Kind {
 /// A model, by what stands on its backbone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
-    /// `fc`: linear, ReLU, linear.
+    /// `fc`: linear, ReLU, linear; or one linear layer.
     Classifier {
         /// Length of the flattened backbone output.
         features: usize,
-        /// Units of the hidden layer.
-        hidden: usize,
+        /// Units of the hidden layer, where there is one.
+        hidden: Option<usize>,
         /// Outputs.
         classes: usize,
     },
@@ -54,7 +54,11 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.model {
             Model::Classifier { features, hidden, classes } => {
-                write!(f, "classifier of {classes} classes ({features} features, {hidden} hidden units)")?;
+                write!(f, "classifier of {classes} classes ({features} features, ")?;
+                match hidden {
+                    Some(hidden) => write!(f, "{hidden} hidden units)")?,
+                    None => write!(f, "a linear head)")?,
+                }
             }
             Model::SimSiam { features, hidden } => {
                 write!(f, "SimSiam ({features} features, predictor of {hidden} hidden units)")?;
@@ -88,7 +92,7 @@ pub fn identify(weights: &Weights) -> crate::Result<Kind> {
             &weights.path,
             format!(
                 "weights of an unknown model: {reason}. The file has {} arrays: {}{more}. Known are the article's \
-                 backbone (backbone.0, 2, 3, 5, 6, 8) alone, with a classifier head (fc.0, fc.2) or with SimSiam's \
+                 backbone (backbone.0, 2, 3, 5, 6, 8) alone, with a classifier head (fc.0, fc.2, or fc) or with SimSiam's \
                  predictor (prediction_mlp.0, 1, 3)",
                 state.len(),
                 listed.join(", ")
@@ -143,6 +147,11 @@ fn model(state: &StateDict, width: usize) -> Result<Model, String> {
     match (has("fc."), has("prediction_mlp.")) {
         (true, true) => Err("it has both a classifier head and a predictor".into()),
         (false, false) => Ok(Model::BackboneOnly),
+        (true, false) if state.contains_key("fc.weight") => {
+            let (features, classes) = linear(state, "fc")?;
+            check_features(features, width)?;
+            Ok(Model::Classifier { features, hidden: None, classes })
+        }
         (true, false) => {
             let (features, hidden) = linear(state, "fc.0")?;
             let (inputs, classes) = linear(state, "fc.2")?;
@@ -150,7 +159,7 @@ fn model(state: &StateDict, width: usize) -> Result<Model, String> {
             if inputs != hidden {
                 return Err(format!("fc.0 gives {hidden} values and fc.2 takes {inputs}"));
             }
-            Ok(Model::Classifier { features, hidden, classes })
+            Ok(Model::Classifier { features, hidden: Some(hidden), classes })
         }
         (false, true) => {
             let (features, hidden) = linear(state, "prediction_mlp.0")?;

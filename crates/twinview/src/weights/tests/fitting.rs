@@ -124,7 +124,7 @@ fn batch_counters_may_be_missing() {
 #[test]
 fn the_kind_is_told_from_names_and_shapes() {
     let backbone = article(1, [2, 3, 4]);
-    let classifier = Model::Classifier { features: 4, hidden: 5, classes: 3 };
+    let classifier = Model::Classifier { features: 4, hidden: Some(5), classes: 3 };
     assert_eq!(identify(&loaded("published.pt")).unwrap(), Kind { model: classifier, backbone });
     let simsiam = identify(&loaded("simsiam-protocol4.pt")).unwrap();
     assert_eq!(simsiam, Kind { model: Model::SimSiam { features: 4, hidden: 2 }, backbone });

@@ -1,0 +1,136 @@
+//! `twinview reproduce`, `experiment` and `bench`.
+
+use twinview::Result;
+use twinview::experiment::{
+    self, LabelRecipe, METHODS, MethodsRecipe, Preset, Recipe, benchmark, label_recipe, merged,
+};
+use twinview::tracking::Terminal;
+use twinview::training::{Context, Pretraining};
+
+use super::data;
+use crate::args::{BenchArgs, DataArgs, LabelsArgs, MethodsArgs, PresetName, ReproduceArgs};
+use crate::{output, settings, stop};
+
+/// Every arm of the article's comparison, and the report.
+pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
+    let (preset, name) = preset(args.preset);
+    let mut changes: Vec<String> = Vec::new();
+    changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
+    changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
+    changes.extend(args.recipe.changes);
+    let recipe: Recipe = merged(preset.toml(), args.recipe.recipe.as_deref(), &changes)?;
+    recipe.validate()?;
+    let root = args.run.unwrap_or_else(|| format!("runs/reproduce-{name}").into());
+    let dataset = data::open(&DataArgs { dataset: Some(recipe.dataset.clone()), data: args.data })?;
+
+    let comparison = with_context(|context| {
+        experiment::reproduce(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, context)
+    })?;
+    if args.json {
+        return output::line(format_args!("{:#}", comparison.to_json(&recipe)));
+    }
+    let report = root.join("report.md");
+    output::line(format_args!(
+        "{}\n\n{}\n\nThe report is {}",
+        comparison.table(),
+        comparison.verdict(),
+        report.display()
+    ))
+}
+
+/// A method and its controls at every budget of labels.
+pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
+    let name = args.method.0;
+    let base = format!("name = \"labels-{name}\"\n{}", label_recipe(args.method.recipe())?);
+    let mut changes: Vec<String> = Vec::new();
+    changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
+    changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
+    changes.extend(args.recipe.changes);
+    let recipe: LabelRecipe = merged(&base, args.recipe.recipe.as_deref(), &changes)?;
+    let root = args.run.unwrap_or_else(|| format!("runs/labels-{name}").into());
+    let dataset = data::open(&DataArgs { dataset: Some(recipe.dataset.clone()), data: args.data })?;
+    let curve = with_context(|context| {
+        experiment::label_curve(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, context)
+    })?;
+    if args.json {
+        return output::line(format_args!("{:#}", serde_json::json!(curve)));
+    }
+    let report = root.join("report.md");
+    output::line(format_args!(
+        "{}\n\n{}\n\nThe report is {}",
+        curve.markdown_tables(),
+        curve.verdict(),
+        report.display()
+    ))
+}
+
+/// Every method under the same questions.
+pub(crate) fn methods(args: MethodsArgs) -> Result<()> {
+    let names: Vec<&str> = if args.methods.is_empty() {
+        METHODS.iter().map(|(name, _)| *name).collect()
+    } else {
+        args.methods.iter().map(|method| method.0).collect()
+    };
+    let dataset = data::open(&args.data)?;
+    let recipe = MethodsRecipe {
+        dataset: dataset.name.clone(),
+        seeds: args.seeds,
+        labels: args.first_k,
+        ..MethodsRecipe::new(&names, Some(args.epochs), &args.changes)?
+    };
+    let table = with_context(|context| {
+        experiment::method_table(&recipe, &dataset, &args.run, &settings::command_line(), settings::VERSION, context)
+    })?;
+    if args.json {
+        return output::line(format_args!("{:#}", serde_json::json!(table)));
+    }
+    output::line(format_args!("{}\n\nThe report is {}", table.markdown_table(), args.run.join("report.md").display()))
+}
+
+fn with_context<T>(run: impl FnOnce(&mut Context<'_>) -> Result<T>) -> Result<T> {
+    let interrupt = stop::on_request()?;
+    let mut reporter = Terminal::new();
+    let mut context = Context { device: settings::device(), interrupt: &interrupt, reporter: &mut reporter };
+    run(&mut context).map_err(|error| stop::with_advice(error, "run the same command again"))
+}
+
+/// Times the parts of a pretraining step.
+pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    let recipe: Recipe = merged(preset(args.recipe).0.toml(), None, &[])?;
+    let method: Pretraining = merged(args.method.recipe(), None, &[])?;
+    let settings = Pretraining { plan: recipe.pretraining.plan, ..method };
+    let split = data::open(&args.data)?.train;
+    let times = benchmark(&settings, &split, args.batch, args.steps, &settings::device())?;
+    if args.json {
+        return output::line(serde_json::json!(times));
+    }
+    output::line(format_args!(
+        "batch {} on {} threads, {} views an image\n\
+         views     {:>8.2} ms (mean)\n\
+         forward   {:>8.2} ms\n\
+         backward  {:>8.2} ms\n\
+         update    {:>8.2} ms\n\
+         step      {:>8.2} ms (the three above)\n\
+         {:.0} images/s with views made before each step, {:.0} as training makes them\n\
+         {:.0} images/s of feature extraction",
+        times.batch,
+        times.threads,
+        times.views,
+        times.augment_ms_mean,
+        times.forward_ms_median,
+        times.backward_ms_median,
+        times.update_ms_median,
+        times.step_ms_median,
+        times.images_per_second,
+        times.training_images_per_second,
+        times.extraction_images_per_second,
+    ))
+}
+
+/// A preset and its name.
+fn preset(name: PresetName) -> (Preset, &'static str) {
+    match name {
+        PresetName::Article => (Preset::Article, "article"),
+        PresetName::Quick => (Preset::Quick, "quick"),
+    }
+}

@@ -1,0 +1,187 @@
+//! `twinview probe`, `finetune` and `selftrain`.
+
+use serde::Serialize;
+use twinview::backbone::{initialise, state_dict};
+use twinview::dataset::Dataset;
+use twinview::method::{Classifier, ClassifierConfig};
+use twinview::training::{self, HeadPlan, Plan, RunDir, SelfTraining, Statistics, fit_linear_head, open_weights};
+use twinview::weights::{Model, Weights, identify};
+use twinview::{Error, Result};
+
+use super::data;
+use super::train::{Config, Labelled, as_toml, settled, with_context};
+use crate::args::{FinetuneArgs, HeadName, ProbeArgs, RunArgs, SelftrainArgs};
+use crate::{output, settings};
+
+/// What a command starts from where no recipe says otherwise.
+const FINETUNE: &str = include_str!("../../../../recipes/finetune.toml");
+const SELFTRAIN: &str = include_str!("../../../../recipes/selftrain.toml");
+
+/// A head on a frozen encoder.
+pub(crate) fn probe(args: ProbeArgs) -> Result<()> {
+    match args.head {
+        HeadName::Mlp => mlp_probe(args),
+        HeadName::Linear => linear_probe(args),
+    }
+}
+
+fn mlp_probe(args: ProbeArgs) -> Result<()> {
+    let defaults = HeadPlan { statistics: Statistics::Fixed, plan: Plan::new(100, 32, 1e-3) };
+    let plan: HeadPlan = settled(&args.run, &as_toml(&defaults)?, "plan.")?;
+    let dataset = data::open(&args.run.data)?;
+    let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, plan.plan.seed)?;
+    plan.validate_for(&split.images)?;
+    let weights = args.weights.as_ref().map(open_weights).transpose()?;
+    let mut model = random(&dataset, Some(ClassifierConfig::ARTICLE_HIDDEN), plan.plan.seed);
+    if let Some(weights) = &weights {
+        model = with_backbone(model, weights, args.run.quiet)?;
+    }
+    let config = Config {
+        command: "probe",
+        dataset: &dataset.name,
+        labels: Some(split.len()),
+        chosen: Some(chosen),
+        weights: Some(weights.as_ref().map_or("random".into(), |weights| weights.path.display().to_string())),
+        plan: &plan,
+    };
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    with_context(&args.run, &run, |context| {
+        if weights.is_none() && plan.statistics == Statistics::Fixed {
+            training::calibrate(&model.backbone, &dataset.train.images, plan.plan.seed)?;
+        }
+        training::train_head(model, "Head on a frozen encoder", &split, &plan, &run, context).map(drop)
+    })
+}
+
+/// What a linear probe depends on.
+#[derive(Serialize)]
+struct LinearPlan {
+    head: &'static str,
+    seed: u64,
+}
+
+fn linear_probe(args: ProbeArgs) -> Result<()> {
+    let RunArgs { epochs, batch_size, learning_rate, recipe, .. } = &args.run;
+    let is_plan = epochs.is_some() || batch_size.is_some() || learning_rate.is_some();
+    if is_plan || recipe.recipe.is_some() || !recipe.changes.is_empty() {
+        let message = "--head linear has no settings but --seed: its penalty is chosen by cross-validation. Leave out \
+                       --epochs, --batch-size, --learning-rate, --recipe and --set, or use --head mlp";
+        return Err(Error::Config(message.into()));
+    }
+    let seed = args.run.seed.unwrap_or(0);
+    let dataset = data::open(&args.run.data)?;
+    let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, seed)?;
+    let weights = args.weights.as_ref().map(open_weights).transpose()?;
+    let mut model = random(&dataset, None, seed);
+    if let Some(weights) = &weights {
+        model = with_backbone(model, weights, args.run.quiet)?;
+    }
+    let config = Config {
+        command: "probe",
+        dataset: &dataset.name,
+        labels: Some(split.len()),
+        chosen: Some(chosen),
+        weights: Some(weights.as_ref().map_or("random".into(), |weights| weights.path.display().to_string())),
+        plan: LinearPlan { head: "linear", seed },
+    };
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    with_context(&args.run, &run, |context| {
+        if weights.is_none() {
+            training::calibrate(&model.backbone, &dataset.train.images, seed)?;
+        }
+        let (model, choice) = fit_linear_head(model, &split, seed)?;
+        let best = choice.scores.iter().find(|(c, _)| *c == choice.c).map(|(_, score)| *score);
+        if let Some(score) = best {
+            let text =
+                format!("penalty C = {}, {score:.3} of {} labels right in cross-validation", choice.c, split.len());
+            context.reporter.message(&text);
+        }
+        run.finish(&state_dict(&model))
+    })
+}
+
+/// All of a pretrained network on labels.
+pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
+    let plan: Plan = settled(&args.run, FINETUNE, "")?;
+    let dataset = data::open(&args.run.data)?;
+    let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, plan.seed)?;
+    plan.validate_for(&split.images)?;
+    let weights = open_weights(&args.weights)?;
+    let config = Config {
+        command: "finetune",
+        dataset: &dataset.name,
+        labels: Some(split.len()),
+        chosen: Some(chosen),
+        weights: Some(weights.path.display().to_string()),
+        plan: &plan,
+    };
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    with_context(&args.run, &run, |context| {
+        let model = match classifier(&dataset, &weights)? {
+            Some(model) => model,
+            // A head that begins at random would shake the encoder before it knows anything (Kumar et al. 2022,
+            // arXiv 2202.10054).
+            None => {
+                let model = with_backbone(random(&dataset, None, plan.seed), &weights, args.run.quiet)?;
+                fit_linear_head(model, &split, plan.seed)?.0
+            }
+        };
+        training::train_classifier(model, "Fine-tuning", &split, &plan, &run, context).map(drop)
+    })
+}
+
+/// A classifier on its own predictions.
+pub(crate) fn selftrain(args: SelftrainArgs) -> Result<()> {
+    let plan: SelfTraining = settled(&args.run, SELFTRAIN, "")?;
+    let dataset = data::open(&args.run.data)?;
+    let images = &dataset.train.images;
+    let Labelled { split, indices, chosen } = Labelled::of(&dataset, &args.labels, plan.plan.seed)?;
+    plan.validate_for(images)?;
+    let weights = open_weights(&args.weights)?;
+    let Some(teacher) = classifier(&dataset, &weights)? else {
+        let message = format!(
+            "no classifier of the {} classes of {}; make one with twinview probe or finetune",
+            dataset.class_names.len(),
+            dataset.name
+        );
+        return Err(Error::format(&weights.path, message));
+    };
+    let config = Config {
+        command: "selftrain",
+        dataset: &dataset.name,
+        labels: Some(split.len()),
+        chosen: Some(chosen),
+        weights: Some(weights.path.display().to_string()),
+        plan: &plan,
+    };
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    let labelled: Vec<(usize, u8)> = indices.into_iter().zip(split.labels).collect();
+    with_context(&args.run, &run, |context| {
+        let student = classifier(&dataset, &weights)?.unwrap_or_else(|| teacher.clone());
+        training::self_train(student, &teacher, images, &labelled, &plan, &run, context).map(drop)
+    })
+}
+
+/// A classifier of random weights for `dataset`.
+fn random(dataset: &Dataset, hidden: Option<usize>, seed: u64) -> Classifier {
+    let config = ClassifierConfig::for_images(&dataset.train.images, dataset.class_names.len());
+    initialise(ClassifierConfig { hidden, ..config }.init(&settings::device()), seed)
+}
+
+/// `model` with the backbone of `weights`; says what was loaded unless `quiet`.
+fn with_backbone(model: Classifier, weights: &Weights, quiet: bool) -> Result<Classifier> {
+    let (model, report) = training::load_backbone(model, weights)?;
+    if !quiet {
+        output::note(report);
+    }
+    Ok(model)
+}
+
+/// The classifier that `weights` are, if it tells the classes of `dataset` apart.
+fn classifier(dataset: &Dataset, weights: &Weights) -> Result<Option<Classifier>> {
+    let Model::Classifier { hidden, classes, .. } = identify(weights)?.model else { return Ok(None) };
+    if classes != dataset.class_names.len() {
+        return Ok(None);
+    }
+    Ok(Some(training::load_weights(random(dataset, hidden, 0), weights)?.0))
+}

@@ -1,0 +1,312 @@
+//! How many labels an encoder saves: every way to a classifier at every budget of labels.
+
+mod recipe;
+
+pub use recipe::{Budgeted, Chosen, LabelRecipe, label_recipe};
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::stored::{encoder, score, stored};
+
+use crate::backbone::initialise;
+use crate::dataset::{Dataset, Portion, Split, split_validation};
+use crate::evaluation::{ClassificationReport, Summary};
+use crate::files;
+use crate::method::{Classifier, ClassifierConfig};
+use crate::report::figures;
+use crate::report::{LabelCurve, LabelPoint};
+use crate::training::{
+    Context, Origin, RunDir, SelfTraining, calibrate, fit_linear_head, load_backbone, load_weights, predict,
+    self_train, train_classifier,
+};
+use crate::{Error, Result};
+
+/// One way to come by a classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Arm {
+    Scratch,
+    Random,
+    Pretrained,
+    FineTuned,
+    SelfTrained,
+}
+
+impl Arm {
+    /// Those that `recipe` has.
+    fn of(recipe: &LabelRecipe) -> Vec<Self> {
+        let mut arms = vec![Self::Scratch, Self::Random, Self::Pretrained];
+        if !recipe.fine_tuning.is_empty() {
+            arms.push(Self::FineTuned);
+        }
+        if recipe.self_training.is_some() {
+            arms.push(Self::SelfTrained);
+        }
+        arms
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Scratch => "scratch",
+            Self::Random => "random",
+            Self::Pretrained => "pretrained",
+            Self::FineTuned => "fine-tuned",
+            Self::SelfTrained => "self-trained",
+        }
+    }
+
+    fn title(self, method: &str) -> String {
+        match self {
+            Self::Scratch => "Scratch, tuned".to_owned(),
+            Self::Random => "Random encoder + linear".to_owned(),
+            Self::Pretrained => format!("{method} + linear"),
+            Self::FineTuned => format!("{method}, fine-tuned"),
+            Self::SelfTrained => format!("{method}, self-trained"),
+        }
+    }
+}
+
+/// A training of an arm: which labels, which seed.
+#[derive(Clone, Copy)]
+struct Cell {
+    arm: Arm,
+    chosen: Chosen,
+    budget: usize,
+    seed: u64,
+}
+
+/// Runs every arm of `recipe` at every budget in the run directory `root`, and writes `report.md`, `report.json` and a
+/// figure there. What an earlier, interrupted call has done is not done again.
+///
+/// # Errors
+/// As the trainings, and for a recipe that cannot run on `dataset`.
+pub fn label_curve(
+    recipe: &LabelRecipe,
+    dataset: &Dataset,
+    root: &Path,
+    command: &str,
+    version: &str,
+    context: &mut Context<'_>,
+) -> Result<LabelCurve> {
+    recipe.validate_for(dataset)?;
+    let origin = Origin { version: version.to_owned(), dataset: dataset.name.clone() };
+    let run = RunDir::open(root, recipe, true, &origin)?;
+    let (learning, validation) = split_validation(&dataset.train, Portion::Count(recipe.validation), 0)?;
+    let [learning, validation] = [learning, validation].map(|indices| dataset.train.select(&indices));
+    let mut budgets: Vec<usize> = recipe.budgets.iter().map(|&budget| budget.min(dataset.train.len())).collect();
+    budgets.dedup();
+    let experiment = Experiment { run, recipe, dataset, origin, learning, validation };
+
+    let mut points = Vec::new();
+    for &chosen in &recipe.chosen {
+        for &budget in &budgets {
+            for arm in Arm::of(recipe) {
+                let scores = (0..recipe.seeds)
+                    .map(|seed| experiment.score(Cell { arm, chosen, budget, seed }, context))
+                    .collect::<Result<Vec<_>>>()?;
+                points.push(LabelPoint {
+                    arm: arm.name().to_owned(),
+                    title: arm.title(recipe.pretraining.method.title()),
+                    chosen: chosen.name().to_owned(),
+                    labels: budget,
+                    macro_f1: scores.iter().map(|score| score.0).collect(),
+                    accuracy: scores.iter().map(|score| score.1).collect(),
+                });
+            }
+        }
+    }
+    let curve = LabelCurve {
+        recipe: recipe.name.clone(),
+        method: recipe.pretraining.method.title().to_owned(),
+        command: command.to_owned(),
+        version: version.to_owned(),
+        dataset: dataset.name.clone(),
+        test_images: dataset.test.len(),
+        encoders: recipe.pretraining_seeds,
+        points,
+    };
+    experiment.write(&curve)?;
+    Ok(curve)
+}
+
+struct Experiment<'a> {
+    run: RunDir,
+    recipe: &'a LabelRecipe,
+    dataset: &'a Dataset,
+    origin: Origin,
+    /// Training images without the validation images.
+    learning: Split,
+    validation: Split,
+}
+
+impl Experiment<'_> {
+    fn classifier(&self, hidden: Option<usize>) -> ClassifierConfig {
+        let config = ClassifierConfig::for_images(&self.dataset.train.images, self.dataset.class_names.len());
+        ClassifierConfig { hidden, ..config }
+    }
+
+    fn random(&self, hidden: Option<usize>, seed: u64, context: &Context<'_>) -> Classifier {
+        initialise(self.classifier(hidden).init(&context.device), seed)
+    }
+
+    fn folder(&self, cell: Cell) -> PathBuf {
+        let Cell { arm, chosen, budget, seed } = cell;
+        let place = format!("arms/{}/{}-{budget}/seed-{seed}", arm.name(), chosen.name());
+        self.run.join(place)
+    }
+
+    /// Macro F1 and accuracy of `cell` on the test images.
+    fn score(&self, cell: Cell, context: &mut Context<'_>) -> Result<(f64, f64)> {
+        let result = stored(&self.folder(cell).join("result.json"), || {
+            let labelled = cell.chosen.select(&self.dataset.train, cell.budget, cell.seed)?;
+            let way = self.best_way(cell, context)?;
+            let model = self.train(cell, way, &self.dataset.train, &labelled, &self.folder(cell), context)?;
+            let test = &self.dataset.test;
+            let report = ClassificationReport::new(&test.labels, &predict(&model, &test.images)?)?.to_json();
+            Ok(json!({ "way": way, "report": report }))
+        })?;
+        Ok((score(&result, &["report", "macro avg", "f1-score"])?, score(&result, &["report", "accuracy"])?))
+    }
+
+    /// Which of an arm's ways of training is best on the validation images, at this budget.
+    fn best_way(&self, cell: Cell, context: &mut Context<'_>) -> Result<usize> {
+        let ways = match cell.arm {
+            Arm::Scratch => self.recipe.scratch.len(),
+            Arm::FineTuned | Arm::SelfTrained => self.recipe.fine_tuning.len(),
+            Arm::Random | Arm::Pretrained => 1,
+        };
+        if ways == 1 {
+            return Ok(0);
+        }
+        // The student follows the teacher's choice.
+        let cell = if cell.arm == Arm::SelfTrained { Cell { arm: Arm::FineTuned, ..cell } } else { cell };
+        let Cell { arm, chosen, budget, .. } = cell;
+        let file = self.run.join(format!("tuning/{}/{}-{budget}.json", arm.name(), chosen.name()));
+        let result = stored(&file, || {
+            let cell = Cell { budget: budget.min(self.learning.len()), seed: 0, ..cell };
+            let labelled = chosen.select(&self.learning, cell.budget, 0)?;
+            let mut scores = Vec::new();
+            for way in 0..ways {
+                let folder = file.with_extension("").join(format!("way-{way}"));
+                let model = self.train(cell, way, &self.learning, &labelled, &folder, context)?;
+                let predicted = predict(&model, &self.validation.images)?;
+                let report = ClassificationReport::new(&self.validation.labels, &predicted)?.to_json();
+                scores.push(score(&report, &["macro avg", "f1-score"])?);
+            }
+            let best = (0..ways).fold(0, |best, way| if scores[way] > scores[best] { way } else { best });
+            Ok(json!({ "best": best, "macro_f1": scores }))
+        })?;
+        Ok((score(&result, &["best"])? as usize).min(ways - 1))
+    }
+
+    /// A classifier by one way of an arm, from the labels of `labelled` among `train`.
+    fn train(
+        &self,
+        cell: Cell,
+        way: usize,
+        train: &Split,
+        labelled: &[usize],
+        folder: &Path,
+        context: &mut Context<'_>,
+    ) -> Result<Classifier> {
+        let Cell { arm, seed, .. } = cell;
+        let few = train.select(labelled);
+        let label = format!(
+            "{}, {} {} labels, seed {seed}",
+            arm.title(self.recipe.pretraining.method.title()),
+            few.len(),
+            cell.chosen.name(),
+        );
+        match arm {
+            Arm::Scratch => {
+                let plan = self.recipe.scratch[way].plan(few.len(), seed);
+                let model = self.random(Some(ClassifierConfig::ARTICLE_HIDDEN), plan.seed, context);
+                self.trained(model, folder, &plan, context, |model, run, context| {
+                    train_classifier(model, &label, &few, &plan, run, context)
+                })
+            }
+            Arm::Random => {
+                let model = self.random(None, seed, context);
+                calibrate(&model.backbone, &self.dataset.train.images, seed)?;
+                Ok(fit_linear_head(model, &few, seed)?.0)
+            }
+            Arm::Pretrained => self.pretrained(&few, seed, context),
+            Arm::FineTuned => {
+                let plan = self.recipe.fine_tuning[way].plan(few.len(), seed);
+                let model = self.pretrained(&few, seed, context)?;
+                self.trained(model, folder, &plan, context, |model, run, context| {
+                    train_classifier(model, &label, &few, &plan, run, context)
+                })
+            }
+            Arm::SelfTrained => {
+                let settings =
+                    self.recipe.self_training.clone().ok_or_else(|| Error::Config("no self_training".into()))?;
+                let settings =
+                    SelfTraining { plan: settings.plan.clone().with_seed(settings.plan.seed + seed), ..settings };
+                let teacher = Cell { arm: Arm::FineTuned, ..cell };
+                let teacher = self.train(teacher, way, train, labelled, &self.folder(teacher), context)?;
+                let truth: Vec<(usize, u8)> = labelled.iter().map(|&index| (index, train.labels[index])).collect();
+                let student = self.pretrained(&few, seed, context)?;
+                self.trained(student, folder, &settings, context, |student, run, context| {
+                    self_train(student, &teacher, &train.images, &truth, &settings, run, context)
+                })
+            }
+        }
+    }
+
+    /// What `train` makes of `model` in the run directory `folder`, or made of it before.
+    fn trained(
+        &self,
+        model: Classifier,
+        folder: &Path,
+        settings: &impl Serialize,
+        context: &mut Context<'_>,
+        train: impl FnOnce(Classifier, &RunDir, &mut Context<'_>) -> Result<Classifier>,
+    ) -> Result<Classifier> {
+        let run = RunDir::open(folder, settings, true, &self.origin)?;
+        if run.is_finished() {
+            return Ok(load_weights(model, &run.weights()?)?.0);
+        }
+        train(model, &run, context)
+    }
+
+    /// A linear head on the pretrained encoder.
+    fn pretrained(&self, few: &Split, seed: u64, context: &mut Context<'_>) -> Result<Classifier> {
+        let settings = self.recipe.pretraining.clone();
+        let index = seed % self.recipe.pretraining_seeds;
+        let first = settings.plan.seed;
+        let encoder = encoder(
+            &self.run.join(format!("pretraining/seed-{index}")),
+            &settings.with_seed(first + index),
+            &self.dataset.train,
+            &self.origin,
+            context,
+        )?;
+        let model = load_backbone(self.random(None, seed, context), &encoder)?.0;
+        Ok(fit_linear_head(model, few, seed)?.0)
+    }
+
+    /// Figure, Markdown and JSON.
+    fn write(&self, curve: &LabelCurve) -> Result<()> {
+        for chosen in &self.recipe.chosen {
+            let mut lines: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+            for point in curve.points.iter().filter(|point| point.chosen == chosen.name()) {
+                let Some(score) = Summary::of(&point.macro_f1) else { continue };
+                lines.entry(&point.title).or_default().push(((point.labels as f64).log10(), score.mean));
+            }
+            let curves: Vec<figures::Curve> =
+                lines.into_iter().map(|(name, points)| figures::Curve { name: name.to_owned(), points }).collect();
+            let title = format!("Macro F1 by number of labels ({})", chosen.name());
+            let figure = figures::learning_curves(&title, "log10 of the number of labels", "macro F1", &curves)?;
+            figure.save(self.run.join("figures").join(format!("labels-{}.png", chosen.name())))?;
+        }
+        let settings = toml::to_string(self.recipe).unwrap_or_default();
+        files::write_atomic(self.run.join("report.md"), curve.markdown(&settings).as_bytes())?;
+        let json =
+            serde_json::to_string_pretty(&json!({ "curve": curve, "settings": self.recipe })).unwrap_or_default();
+        files::write_atomic(self.run.join("report.json"), format!("{json}\n").as_bytes())
+    }
+}

@@ -1,0 +1,138 @@
+//! The settings of a label curve.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{Dataset, Split, first_k, stratified};
+use crate::training::{Plan, Pretraining, SelfTraining};
+use crate::{Error, Result};
+
+/// The settings of [`label_curve`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelRecipe {
+    /// What the recipe is called in reports.
+    pub name: String,
+    /// The dataset.
+    pub dataset: String,
+    /// Numbers of labels; one that is larger than the training set means all of it.
+    pub budgets: Vec<usize>,
+    /// How the labelled images are chosen.
+    pub chosen: Vec<Chosen>,
+    /// Trainings of each arm, each with labels of its own where they are drawn.
+    pub seeds: u64,
+    /// Encoders to pretrain; training `i` uses encoder `i` modulo this.
+    pub pretraining_seeds: u64,
+    /// Training images on which settings are chosen, for each budget anew. Nothing learns from their labels meanwhile.
+    pub validation: usize,
+    /// Self-supervised training on all images.
+    pub pretraining: Pretraining,
+    /// Ways to train from random weights; the best on the validation images is taken.
+    pub scratch: Vec<Budgeted>,
+    /// Ways to train on from the pretrained encoder and its linear head; none for no such arm.
+    #[serde(default)]
+    pub fine_tuning: Vec<Budgeted>,
+    /// How a student learns from the fine-tuned model on all images; none for no such arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_training: Option<SelfTraining>,
+}
+
+/// How labelled images are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chosen {
+    /// As many of each class, drawn by the seed.
+    Stratified,
+    /// The first ones of the training set.
+    First,
+}
+
+impl Chosen {
+    /// Its name in tables and folders.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stratified => "stratified",
+            Self::First => "first",
+        }
+    }
+
+    pub(super) fn select(self, split: &Split, budget: usize, seed: u64) -> Result<Vec<usize>> {
+        match self {
+            Self::Stratified => stratified(split, budget, seed),
+            Self::First => first_k(split, budget),
+        }
+    }
+}
+
+/// A training that lasts long enough with few labels too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budgeted {
+    /// Updates that are made at least; epochs are added until they are.
+    pub updates: u64,
+    /// The training.
+    pub plan: Plan,
+}
+
+impl Budgeted {
+    pub(super) fn plan(&self, labels: usize, seed: u64) -> Plan {
+        let plan = self.plan.clone();
+        let epochs = plan.epochs.max(self.updates.div_ceil(plan.steps_per_epoch(labels)));
+        Plan { epochs, checkpoint_every: epochs, seed: plan.seed + seed, ..plan }
+    }
+}
+
+/// The recipe of a label curve, as TOML without its name, with the `pretraining` of a method (TOML of a [`Pretraining`]).
+///
+/// # Errors
+/// When `pretraining` is no TOML.
+pub fn label_recipe(pretraining: &str) -> Result<String> {
+    let parse = |text: &str| text.parse::<toml::Table>().map_err(|error| Error::Config(error.to_string()));
+    let mut recipe = parse(include_str!("../../../../../recipes/labels.toml"))?;
+    recipe.insert("pretraining".to_owned(), parse(pretraining)?.into());
+    toml::to_string(&recipe).map_err(|error| Error::Config(error.to_string()))
+}
+
+impl LabelRecipe {
+    /// Refuses recipes that cannot run on `dataset`.
+    ///
+    /// # Errors
+    /// Names the setting, its value and what it may be.
+    pub fn validate_for(&self, dataset: &Dataset) -> Result<()> {
+        let wrong = |text: String| Err(Error::Config(text));
+        if self.budgets.is_empty() || self.budgets.contains(&0) {
+            return wrong(format!(
+                "budgets = {:?} must be numbers of labels, at least one and none of them 0",
+                self.budgets
+            ));
+        }
+        if self.chosen.is_empty() {
+            return wrong("chosen = [] leaves nothing to train on; name \"stratified\", \"first\" or both".into());
+        }
+        if self.seeds == 0 || self.pretraining_seeds == 0 || self.pretraining_seeds > self.seeds {
+            let (seeds, encoders) = (self.seeds, self.pretraining_seeds);
+            return wrong(format!(
+                "seeds = {seeds} and pretraining_seeds = {encoders}: both at least 1, seeds the larger"
+            ));
+        }
+        if self.scratch.is_empty() {
+            return wrong(
+                "scratch = [] leaves the comparison without its control; give at least one way to train".into(),
+            );
+        }
+        if self.self_training.is_some() && self.fine_tuning.is_empty() {
+            return wrong("self_training needs a teacher; give at least one way of fine_tuning".into());
+        }
+        let images = &dataset.train.images;
+        if self.validation == 0 || self.validation >= images.len() {
+            let (found, count) = (self.validation, images.len());
+            return wrong(format!(
+                "validation = {found} must leave some of the {count} training images on either side"
+            ));
+        }
+        self.pretraining.validate_for(images)?;
+        let plans = self.scratch.iter().chain(&self.fine_tuning).map(|budgeted| &budgeted.plan);
+        plans
+            .chain(self.self_training.as_ref().map(|settings| &settings.plan))
+            .try_for_each(|plan| plan.validate_for(images))
+    }
+}

@@ -1,0 +1,32 @@
+//! Logistic regression on a frozen backbone.
+
+use super::supervised::check_fits;
+use crate::backbone::{load_state_dict, state_dict};
+use crate::dataset::Split;
+use crate::embedding::{Matrix, extract};
+use crate::evaluation::{Choice, CrossValidation, LogisticRegression};
+use crate::method::{Classifier, Head};
+use crate::state::Array;
+use crate::{Error, Result};
+
+/// `model` with its linear head fitted to `split` by logistic regression on the features of its backbone, which stays as
+/// it is; and the penalty that was chosen by cross-validation on `split` alone.
+///
+/// # Errors
+/// When the head of `model` is not linear, or the images do not fit the model.
+pub fn fit_linear_head(model: Classifier, split: &Split, seed: u64) -> Result<(Classifier, Choice)> {
+    let Head::Linear(_) = &model.fc else {
+        return Err(Error::Config("logistic regression gives a linear head, and this model has a hidden layer".into()));
+    };
+    check_fits(&model, &split.images)?;
+    let (features, classes) = (extract(&model.backbone, &split.images)?, model.fc.classes());
+    let features = Matrix::new(features.values(), features.dimensions())?;
+    let validation = CrossValidation { seed, ..CrossValidation::default() };
+    let choice = validation.choose(&LogisticRegression::default(), features, &split.labels, classes)?;
+    let regression = LogisticRegression { c: choice.c, ..LogisticRegression::default() };
+    let (weights, intercepts) = regression.fit(features, &split.labels, classes)?.linear_layer();
+    let mut state = state_dict(&model);
+    state.insert("fc.weight".to_owned(), Array::f32([classes, features.columns()], weights));
+    state.insert("fc.bias".to_owned(), Array::f32([classes], intercepts));
+    Ok((load_state_dict(model, &state)?, choice))
+}
