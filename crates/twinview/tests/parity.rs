@@ -15,7 +15,7 @@ use twinview::state::{Array, StateDict, Values};
 const STEPS: u32 = 20;
 const BATCH: usize = 48;
 /// Where the salts of the weights begin; the golden script says why.
-const WEIGHTS: u32 = 700;
+const WEIGHTS: u32 = 1150;
 
 fn hashed(count: usize, salt: u32) -> Vec<f32> {
     let start = salt.wrapping_mul(0x9E37_79B1);

@@ -34,9 +34,15 @@ pub enum Model {
         /// Units of the predictor's hidden layer.
         hidden: usize,
     },
+    /// The heads of another self-supervised method: any of [`SELF_SUPERVISED`].
+    SelfSupervised,
     /// Nothing.
     BackboneOnly,
 }
+
+/// What stands on the encoder of a self-supervised method: heads, prototypes, what is remembered, and the momentum copy.
+const SELF_SUPERVISED: [&str; 6] =
+    ["prediction_mlp.", "projection_mlp.", "prototypes", "memory", "center", "momentum."];
 
 /// An encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,7 @@ impl fmt::Display for Kind {
             Model::SimSiam { features, hidden } => {
                 write!(f, "SimSiam ({features} features, predictor of {hidden} hidden units)")?;
             }
+            Model::SelfSupervised => write!(f, "network of a self-supervised method")?,
             Model::BackboneOnly => write!(f, "backbone without a head")?,
         }
         write!(f, " on {}", self.backbone)
@@ -92,8 +99,9 @@ pub fn identify(weights: &Weights) -> crate::Result<Kind> {
             &weights.path,
             format!(
                 "weights of an unknown model: {reason}. The file has {} arrays: {}{more}. Known are the article's \
-                 backbone (backbone.0, 2, 3, 5, 6, 8) alone, with a classifier head (fc.0, fc.2, or fc) or with SimSiam's \
-                 predictor (prediction_mlp.0, 1, 3)",
+                 backbone (backbone.0, 2, 3, 5, 6, 8) alone, with a classifier head (fc.0, fc.2, or fc), with SimSiam's \
+                 predictor (prediction_mlp.0, 1, 3) or with what other methods add (projection_mlp, prediction_mlp, \
+                 prototypes, memory, center, momentum)",
                 state.len(),
                 listed.join(", ")
             ),
@@ -140,19 +148,21 @@ fn layer_of(name: &str) -> Option<usize> {
 /// What stands on a backbone that ends with `width` channels.
 fn model(state: &StateDict, width: usize) -> Result<Model, String> {
     let has = |prefix: &str| state.keys().any(|name| name.starts_with(prefix));
-    let others = |name: &&String| !["backbone.", "fc.", "prediction_mlp."].iter().any(|part| name.starts_with(part));
-    if let Some(name) = state.keys().find(others) {
+    let is_known =
+        |name: &&String| ["backbone.", "fc."].iter().chain(&SELF_SUPERVISED).any(|part| name.starts_with(part));
+    if let Some(name) = state.keys().find(|name| !is_known(name)) {
         return Err(format!("{name} belongs to none of its parts"));
     }
-    match (has("fc."), has("prediction_mlp.")) {
-        (true, true) => Err("it has both a classifier head and a predictor".into()),
-        (false, false) => Ok(Model::BackboneOnly),
-        (true, false) if state.contains_key("fc.weight") => {
+    let others = SELF_SUPERVISED.iter().filter(|part| has(part)).count();
+    match (has("fc."), others) {
+        (true, 1..) => Err("it has both a classifier head and a method's heads".into()),
+        (false, 0) => Ok(Model::BackboneOnly),
+        (true, 0) if state.contains_key("fc.weight") => {
             let (features, classes) = linear(state, "fc")?;
             check_features(features, width)?;
             Ok(Model::Classifier { features, hidden: None, classes })
         }
-        (true, false) => {
+        (true, 0) => {
             let (features, hidden) = linear(state, "fc.0")?;
             let (inputs, classes) = linear(state, "fc.2")?;
             check_features(features, width)?;
@@ -161,7 +171,7 @@ fn model(state: &StateDict, width: usize) -> Result<Model, String> {
             }
             Ok(Model::Classifier { features, hidden: Some(hidden), classes })
         }
-        (false, true) => {
+        (false, 1) if has("prediction_mlp.") => {
             let (features, hidden) = linear(state, "prediction_mlp.0")?;
             let (inputs, outputs) = linear(state, "prediction_mlp.3")?;
             check_features(features, width)?;
@@ -175,6 +185,7 @@ fn model(state: &StateDict, width: usize) -> Result<Model, String> {
             }
             Ok(Model::SimSiam { features, hidden })
         }
+        (false, _) => Ok(Model::SelfSupervised),
     }
 }
 

@@ -56,7 +56,8 @@ pub fn canonical(state: StateDict) -> Result<(StateDict, Vec<Rename>), String> {
         layer.is_none_or(|layer| matches!(layer, "0.weight" | "0.bias" | "2.weight" | "2.bias"))
     };
     let has = |prefix: &str| names.values().any(|name| name.starts_with(prefix));
-    if names.values().all(is_published_head) && !has(HEAD) && !has("prediction_mlp.") {
+    let has_both_layers = ["projection_mlp.0.", "projection_mlp.2."].into_iter().all(has);
+    if has_both_layers && names.values().all(is_published_head) && !has(HEAD) && !has("prediction_mlp.") {
         for name in names.values_mut() {
             if let Some(layer) = name.strip_prefix(PUBLISHED_HEAD) {
                 *name = format!("{HEAD}{layer}");

@@ -135,6 +135,13 @@ fn the_kind_is_told_from_names_and_shapes() {
     let mut alone = loaded("classifier.pt");
     alone.state.retain(|name, _| name.starts_with("backbone."));
     assert_eq!(identify(&alone).unwrap(), Kind { model: Model::BackboneOnly, backbone });
+    for part in ["projection_mlp.0.weight", "momentum.backbone.0.weight", "memory", "center", "prototypes"] {
+        let mut network = alone.clone();
+        network.state.insert(part.into(), Array::f32([1], vec![0.0]));
+        assert_eq!(identify(&network).unwrap(), Kind { model: Model::SelfSupervised, backbone }, "{part}");
+        network.state.insert("fc.weight".into(), Array::f32([1], vec![0.0]));
+        assert!(identify(&network).unwrap_err().to_string().contains("both a classifier head"), "{part}");
+    }
 }
 
 #[test]
