@@ -64,7 +64,7 @@ pub(super) fn minimise(
         }
         let direction = downhill(&here.gradient, &pairs);
         let first = if pairs.is_empty() { 1.0 / dot(&direction, &direction).sqrt() } else { 1.0 };
-        let Some(there) = search_line(&at, &here, &direction, first) else {
+        let Some(there) = search_line(at, &here, &direction, first) else {
             // Rounding can spoil what is remembered. Where even the gradient leads nowhere, it is all rounding.
             if pairs.is_empty() {
                 return Minimum { point: here.point, value: here.value, iterations, converged };
