@@ -7,7 +7,7 @@
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
-use crate::tile::{LANES, Line, tiles, with_rows};
+use crate::tile::{LANES, Line, is_wide, tiles, with_rows};
 use crate::workspace::Buffer;
 
 /// Rows of a task: several tiles share each panel while it is in the cache.
@@ -104,8 +104,8 @@ fn add_panel<S: Simd>(
     begin: usize,
     lines: &[Line],
 ) {
-    for (first, count) in tiles(out.len() / columns) {
-        with_rows!(count, R => {
+    for (first, count) in tiles::<S>(out.len() / columns) {
+        with_rows!(S, count, R => {
             let left: [&[f32]; R] = std::array::from_fn(|r| &left[(first + r) * depth + begin..][..lines.len()]);
             let rows = &mut out[first * columns..(first + R) * columns];
             let mut sums: [f32x16<S>; R] =
@@ -187,10 +187,7 @@ impl Block {
             dispatch!(level, simd => {
                 let tiles = left_pack.chunks_exact(depth).zip(sums.chunks_exact_mut(self.panels * TILE));
                 for (left, sums) in tiles {
-                    let panels = right_pack.chunks_exact(depth).zip(sums.as_chunks_mut::<TILE>().0);
-                    for (right, sums) in panels {
-                        add_outer_products(simd, sums, left, right);
-                    }
+                    add_outer_products(simd, sums, left, &right_pack[..self.panels * depth]);
                 }
             });
         }
@@ -198,18 +195,45 @@ impl Block {
     }
 }
 
-/// `sums[i] += Σ left[k][i] · right[k]`.
+/// `sums[panel][i] += Σ left[k][i] · right[panel][k]`.
 #[inline(always)]
-fn add_outer_products<S: Simd>(simd: S, sums: &mut [Line; TILE], left: &[[f32; TILE]], right: &[Line]) {
-    let mut totals: [f32x16<S>; TILE] = std::array::from_fn(|i| sums[i].load(simd));
-    for (left, right) in left.iter().zip(right) {
-        let right = right.load(simd);
-        for i in 0..TILE {
-            totals[i] = f32x16::splat(simd, left[i]).mul_add(right, totals[i]);
+fn add_outer_products<S: Simd>(simd: S, sums: &mut [Line], left: &[[f32; TILE]], right: &[Line]) {
+    let depth = left.len();
+    let mut panels = sums.as_chunks_mut::<TILE>().0.iter_mut().zip(right.chunks_exact(depth));
+    while let Some((sums, right)) = panels.next() {
+        match panels.len() {
+            1.. if const { is_wide::<S>() } => {
+                let (others, beside) = panels.next().expect("another panel");
+                panels_by_tile(simd, [sums, others], left, [right, beside]);
+            }
+            _ => panels_by_tile(simd, [sums], left, [right]),
         }
     }
-    for (sum, total) in sums.iter_mut().zip(totals) {
-        sum.store(total);
+}
+
+/// `P` panels of a tile at once.
+#[inline(always)]
+fn panels_by_tile<S: Simd, const P: usize>(
+    simd: S,
+    sums: [&mut [Line; TILE]; P],
+    left: &[[f32; TILE]],
+    right: [&[Line]; P],
+) {
+    let right = right.map(|right| &right[..left.len()]);
+    let mut totals: [[f32x16<S>; TILE]; P] = std::array::from_fn(|p| std::array::from_fn(|i| sums[p][i].load(simd)));
+    for (k, left) in left.iter().enumerate() {
+        let right: [f32x16<S>; P] = std::array::from_fn(|p| right[p][k].load(simd));
+        for i in 0..TILE {
+            let left = f32x16::splat(simd, left[i]);
+            for p in 0..P {
+                totals[p][i] = left.mul_add(right[p], totals[p][i]);
+            }
+        }
+    }
+    for (sums, totals) in sums.into_iter().zip(totals) {
+        for (sum, total) in sums.iter_mut().zip(totals) {
+            sum.store(total);
+        }
     }
 }
 

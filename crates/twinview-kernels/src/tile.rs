@@ -87,9 +87,13 @@ pub(crate) fn block_products<S: Simd>(simd: S, sums: &mut [Line], left: &[Line],
     simd.vectorize(
         #[inline(always)]
         || {
-            strip::<S, 0, 6>(simd, sums, left, right);
-            strip::<S, 6, 5>(simd, sums, left, right);
-            strip::<S, 11, 5>(simd, sums, left, right);
+            if const { is_wide::<S>() } {
+                strip::<S, 0, LANES>(simd, sums, left, right);
+            } else {
+                strip::<S, 0, 6>(simd, sums, left, right);
+                strip::<S, 6, 5>(simd, sums, left, right);
+                strip::<S, 11, 5>(simd, sums, left, right);
+            }
         },
     );
 }
@@ -108,9 +112,13 @@ pub(crate) fn difference_products<S: Simd, const N: usize>(
     simd.vectorize(
         #[inline(always)]
         || {
-            first_strip::<S, N, 6>(simd, sums, left, made, right);
-            strip::<S, 6, 5>(simd, sums, made, right);
-            strip::<S, 11, 5>(simd, sums, made, right);
+            if const { is_wide::<S>() } {
+                first_strip::<S, N, LANES>(simd, sums, left, made, right);
+            } else {
+                first_strip::<S, N, 6>(simd, sums, left, made, right);
+                strip::<S, 6, 5>(simd, sums, made, right);
+                strip::<S, 11, 5>(simd, sums, made, right);
+            }
         },
     );
 }
@@ -194,45 +202,60 @@ fn add_products<S: Simd, const FIRST: usize, const R: usize, const N: usize>(
     }
 }
 
-/// Calls `$run` with the constant `$R` equal to `$rows`, which is 1 to 6.
+/// Whether a register holds a whole [`Line`]. There are thirty-two such registers, and a tile of six rows, whose sums
+/// take six of them, would wait for each product to end: two units, each four cycles long, want eight at least.
+pub(crate) const fn is_wide<S: Simd>() -> bool {
+    <S::f32s as SimdBase<S>>::LEN >= LANES
+}
+
+/// Calls `$run` with the constant `$R` equal to `$rows`, which is a height that [`tiles`] gives.
 macro_rules! with_rows {
-    ($rows:expr, $R:ident => $run:expr) => {
+    ($S:ident, $rows:expr, $R:ident => $run:expr) => {{
+        macro_rules! one_of {
+            ($height:expr) => {{
+                const $R: usize = $height;
+                $run
+            }};
+        }
         match $rows {
-            1 => {
-                const $R: usize = 1;
-                $run
-            }
-            2 => {
-                const $R: usize = 2;
-                $run
-            }
-            3 => {
-                const $R: usize = 3;
-                $run
-            }
-            4 => {
-                const $R: usize = 4;
-                $run
-            }
-            5 => {
-                const $R: usize = 5;
-                $run
-            }
-            _ => {
-                const $R: usize = 6;
-                $run
+            1 => one_of!(1),
+            2 => one_of!(2),
+            3 => one_of!(3),
+            4 => one_of!(4),
+            5 => one_of!(5),
+            rows => {
+                if const { is_wide::<$S>() } {
+                    match rows {
+                        8 => one_of!(8),
+                        9 => one_of!(9),
+                        12 => one_of!(12),
+                        _ => one_of!(6),
+                    }
+                } else {
+                    one_of!(6)
+                }
             }
         }
-    };
+    }};
 }
 pub(crate) use with_rows;
 
-/// Cuts `rows` into tiles of nearly equal height, at most six rows: `(first row, rows)`.
-pub(crate) fn tiles(rows: usize) -> impl Iterator<Item = (usize, usize)> {
-    let count = rows.div_ceil(6);
-    (0..count).map(move |i| {
-        let first = i * rows / count;
-        (first, (i + 1) * rows / count - first)
+/// Cuts `rows` into tiles: `(first row, rows)`. There are up to six rows in a tile; where registers are wide, there may be
+/// 8, 9 or 12.
+pub(crate) fn tiles<S: Simd>(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let left = rows - first;
+        let count = match left {
+            0 => return None,
+            8 | 9 | 12 if is_wide::<S>() => left,
+            13 | 14 | 16 if is_wide::<S>() => 8,
+            15 | 17 | 18 if is_wide::<S>() => 9,
+            19.. if is_wide::<S>() => 12,
+            _ => left.div_ceil(left.div_ceil(6)),
+        };
+        first += count;
+        Some((first - count, count))
     })
 }
 
@@ -271,8 +294,8 @@ pub(crate) fn panel<S: Simd>(
         || {
             // First operand: a NaN in the second comes through, so a diverged run shows.
             let zero = f32x16::splat(simd, 0.0);
-            for (row, count) in tiles(out.len()) {
-                with_rows!(count, R => {
+            for (row, count) in tiles::<S>(out.len()) {
+                with_rows!(S, count, R => {
                     let sums: [f32x16<S>; R] = match start {
                         Start::Same(line) => [line.load(simd); R],
                         Start::Each(lines) => std::array::from_fn(|r| lines[row + r].load(simd)),
@@ -322,8 +345,8 @@ pub(crate) fn panel_from_planes<S: Simd>(
 ) {
     let start = start.load(simd);
     let zero = f32x16::splat(simd, 0.0);
-    for (row, count) in tiles(out.len()) {
-        with_rows!(count, R => {
+    for (row, count) in tiles::<S>(out.len()) {
+        with_rows!(S, count, R => {
             let mut sums = [start; R];
             for &(plane, weight) in steps {
                 let values: &[f32; R] = planes[plane + row..plane + row + R].try_into().expect("R rows");

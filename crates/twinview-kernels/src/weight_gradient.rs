@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::backward::Inverse;
 use crate::normalise::Affine;
 use crate::plan::{BlockShape, Chunk, TAPS, parts};
-use crate::tile::{LANES, Line, plane_products, tiles, with_rows};
+use crate::tile::{LANES, Line, is_wide, plane_products, tiles, with_rows};
 use crate::weight_products::{Factors, Terms, fold, scratch_len, sums_each};
 use crate::workspace::Buffer;
 
@@ -204,11 +204,11 @@ fn first_row<S: Simd>(
         let products = &mut sums.products[output * panel..][..panel];
         let inverse = inverse.block(simd, output);
         let mut total = f32x16::splat(simd, 0.0);
-        for (first, count) in tiles(panel) {
+        for (first, count) in tiles::<S>(panel) {
             let (inputs, products) = (&inputs[first..first + count], &mut products[first..first + count]);
             if first == 0 {
                 // Taken back by the first tile, the gradient is fetched from memory while there is much to compute.
-                with_rows!(count, R => plane_products::<S, R>(
+                with_rows!(S, count, R => plane_products::<S, R>(
                     simd,
                     products,
                     inputs,
@@ -221,7 +221,7 @@ fn first_row<S: Simd>(
                     },
                 ));
             } else {
-                with_rows!(count, R => plane_products::<S, R>(
+                with_rows!(S, count, R => plane_products::<S, R>(
                     simd,
                     products,
                     inputs,
