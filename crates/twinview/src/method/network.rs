@@ -219,7 +219,8 @@ impl ModuleVisitor for Learned {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.last().map_or("", String::as_str);
         if !name.starts_with("running_") && name != "num_batches_tracked" {
-            self.values.insert(self.path.join("."), param.val().detach().flatten(0, D - 1));
+            // Not `detach`: of a parameter that keeps its gradient, and the target would learn and grow a graph.
+            self.values.insert(self.path.join("."), param.val().inner().flatten(0, D - 1));
         }
     }
 }
@@ -244,7 +245,8 @@ impl ModuleMapper for Follow {
         let momentum = self.momentum;
         param.map(|value| {
             let online = online.reshape(value.shape());
-            value.mul_scalar(momentum).add(online.mul_scalar(1.0 - momentum))
+            let moved = value.inner().mul_scalar(momentum).add(online.mul_scalar(1.0 - momentum));
+            Tensor::from_inner(moved)
         })
     }
 }

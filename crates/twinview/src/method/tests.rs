@@ -123,6 +123,18 @@ fn the_target_begins_as_the_online_branch_and_follows_it() {
 }
 
 #[test]
+fn the_target_keeps_no_graph() {
+    let method = MethodConfig::Byol(Byol::default());
+    let network = network(&method, 3).with_target_moved(0.5);
+    let target = network.target().backbone.blocks[0].weight.val();
+    assert!(!target.is_require_grad());
+    let online = network.online.backbone.blocks[0].weight.val();
+    let gradients = (target.sum() + online.clone().sum() * 0.0).backward();
+    let reached: f32 = online.grad(&gradients).map_or(0.0, |gradient| gradient.abs().sum().into_scalar::<f32>());
+    assert_eq!(reached, 0.0, "a gradient passes through the target's update");
+}
+
+#[test]
 fn a_memory_keeps_the_newest() {
     let method = MethodConfig::Moco(Moco { memory: 5, projector: vec![2], ..Moco::default() });
     let network = network(&method, 0);
