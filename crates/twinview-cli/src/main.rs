@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod output;
+mod session;
 mod settings;
 mod stop;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::shared::{DataArgs, MethodName, PresetName, RecipeArgs, method_name};
+use super::shared::{DataArgs, MethodName, PresetName, RecipeArgs, ReportArgs, method_name};
 
 #[derive(Args)]
 pub(crate) struct MethodsArgs {
@@ -25,6 +25,8 @@ pub(crate) struct MethodsArgs {
     /// Run directory
     #[arg(long, value_name = "DIR", default_value = "runs/methods")]
     pub(crate) run: PathBuf,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
     /// Print the scores as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -50,6 +52,8 @@ pub(crate) struct LabelsArgs {
     /// Run directory [default: runs/labels-METHOD]
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
     /// Print the scores as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -74,6 +78,8 @@ pub(crate) struct ReproduceArgs {
     /// Run directory [default: runs/reproduce-PRESET]
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,

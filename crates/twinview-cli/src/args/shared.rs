@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use twinview::experiment::{METHODS, method_recipe};
+use twinview::tracking::SinkKind;
 
 /// Which dataset, and where it is.
 #[derive(Args, Clone)]
@@ -81,4 +82,37 @@ pub(crate) fn method_name() -> impl TypedValueParser<Value = MethodName> {
     let known = |name: String| METHODS.iter().find(|(known, _)| *known == name).map(|(known, _)| MethodName(known));
     PossibleValuesParser::new(METHODS.map(|(name, _)| name))
         .try_map(move |name| known(name).ok_or("no method of this name"))
+}
+
+/// A sink besides `metrics.jsonl`, by name.
+#[derive(Clone, Copy)]
+pub(crate) struct SinkName(pub(crate) SinkKind);
+
+fn sink_name() -> impl TypedValueParser<Value = SinkName> {
+    let known = |name: String| SinkKind::ALL.into_iter().find(|sink| sink.name() == name).map(SinkName);
+    PossibleValuesParser::new(SinkKind::ALL.map(SinkKind::name))
+        .try_map(move |name| known(name).ok_or("no sink of this name"))
+}
+
+/// Whom a training tells how it goes. Nothing of this is part of the run: it may be resumed with other ones.
+#[derive(Args, Clone)]
+pub(crate) struct ReportArgs {
+    /// Log the run there too, separated by commas; metrics.jsonl is always written
+    #[arg(long, value_name = "SINK", value_parser = sink_name(), value_delimiter = ',')]
+    pub(crate) track: Vec<SinkName>,
+    /// One folder for what --track writes, for several runs [default: the run directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) track_dir: Option<PathBuf>,
+    /// Send the finished run to W&B with its program wandb; needs --track wandb and a login
+    #[arg(long)]
+    pub(crate) wandb_sync: bool,
+    /// Show no progress
+    #[arg(long, short, conflicts_with_all = ["verbose", "tui"])]
+    pub(crate) quiet: bool,
+    /// Show every epoch with all that was measured
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Show live curves and the collapse monitor on the whole terminal
+    #[arg(long)]
+    pub(crate) tui: bool,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::shared::{DataArgs, LabelArgs, MethodName, RecipeArgs, method_name};
+use super::shared::{DataArgs, LabelArgs, MethodName, RecipeArgs, ReportArgs, method_name};
 
 /// What every training command takes.
 #[derive(Args)]
@@ -29,9 +29,8 @@ pub(crate) struct RunArgs {
     /// What all randomness comes from
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub(crate) seed: Option<u64>,
-    /// Show no progress
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
     #[command(flatten)]
     pub(crate) recipe: RecipeArgs,
 }

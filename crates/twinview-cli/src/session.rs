@@ -1,0 +1,46 @@
+//! What surrounds long work: Ctrl-C, progress, and where it is logged.
+
+use std::path::Path;
+
+use twinview::Result;
+use twinview::experiment;
+use twinview::tracking::{Detail, Quiet, Reporter, Terminal, Tracking};
+use twinview::training::Context;
+
+use crate::args::ReportArgs;
+use crate::{settings, stop};
+
+/// Does `work`; `recipe` may say where to log, and `advice` how to go on after an interruption.
+pub(crate) fn with_context<T>(
+    args: &ReportArgs,
+    recipe: Option<&Path>,
+    advice: &str,
+    work: impl FnOnce(&mut Context<'_>) -> Result<T>,
+) -> Result<T> {
+    let tracking = tracking(args, recipe)?;
+    let interrupt = stop::on_request()?;
+    let mut reporter = reporter(args);
+    let mut context =
+        Context { device: settings::device(), interrupt: &interrupt, reporter: &mut *reporter, tracking: &tracking };
+    work(&mut context).map_err(|error| stop::with_advice(error, advice))
+}
+
+/// The recipe's wishes, changed by the flags.
+fn tracking(args: &ReportArgs, recipe: Option<&Path>) -> Result<Tracking> {
+    let mut tracking = experiment::tracking(recipe)?;
+    if !args.track.is_empty() {
+        tracking.sinks = args.track.iter().map(|sink| sink.0).collect();
+    }
+    tracking.sinks.dedup();
+    tracking.folder = args.track_dir.clone().or(tracking.folder);
+    tracking.upload |= args.wandb_sync;
+    tracking.command = settings::command_line();
+    Ok(tracking)
+}
+
+fn reporter(args: &ReportArgs) -> Box<dyn Reporter> {
+    if args.quiet {
+        return Box::new(Quiet);
+    }
+    Box::new(Terminal::new(if args.verbose { Detail::Verbose } else { Detail::Usual }))
+}
