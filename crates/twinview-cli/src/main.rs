@@ -7,6 +7,7 @@ mod output;
 mod session;
 mod settings;
 mod stop;
+mod tui;
 
 use std::process::ExitCode;
 

@@ -143,7 +143,12 @@ impl Reporter for Terminal {
             }
             Detail::Verbose => {
                 let values: Vec<String> =
-                    news.values.iter().map(|(name, value)| format!("{name} {value:.6}")).collect();
+                    news.values
+                        .iter()
+                        .map(|(name, value)| {
+                            if value.fract() == 0.0 { format!("{name} {value}") } else { format!("{name} {value:.4}") }
+                        })
+                        .collect();
                 format!("step {}/{}: {}, {} left", work.done, work.steps, values.join(", "), minutes(work.left()))
             }
         };
