@@ -12,6 +12,8 @@ mod protobuf;
 mod secrets;
 mod tensorboard;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod tracker;
 mod wandb;
 

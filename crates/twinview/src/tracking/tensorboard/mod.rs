@@ -142,3 +142,10 @@ fn cut(folder: &Path, step: u64) -> Result<usize> {
     }
     Ok(left)
 }
+
+/// Every event in an event file, with its step.
+#[cfg(test)]
+pub(super) fn steps_and_events(file: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let step = |event| super::protobuf::find(event, 2).and_then(super::protobuf::Value::varint).unwrap_or(0);
+    record::records(file).map(move |(event, _)| (step(event), event))
+}

@@ -214,6 +214,15 @@ fn timestamp(seconds: u64) -> String {
     format!("{year}{month:02}{:02}_{:02}{:02}{:02}", days + 1, second / 3600, second / 60 % 60, second % 60)
 }
 
+/// Every row of the history in a run file, with its step.
+#[cfg(test)]
+pub(super) fn steps_and_rows(file: &[u8]) -> impl Iterator<Item = (u64, Vec<u8>)> {
+    log::records(file).filter_map(|(record, _)| {
+        let row = find(&record, HISTORY)?.bytes()?;
+        Some((find(row, 2)?.bytes().and_then(|at| find(at, 1)?.varint()).unwrap_or(0), row.to_vec()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
