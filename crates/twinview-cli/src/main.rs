@@ -4,8 +4,10 @@
 mod args;
 mod commands;
 mod output;
+mod session;
 mod settings;
 mod stop;
+mod tui;
 
 use std::process::ExitCode;
 

@@ -4,12 +4,12 @@ use twinview::Result;
 use twinview::experiment::{
     self, LabelRecipe, METHODS, MethodsRecipe, Preset, Recipe, benchmark, label_recipe, merged,
 };
-use twinview::tracking::Terminal;
-use twinview::training::{Context, Pretraining};
+use twinview::training::Pretraining;
 
 use super::data;
 use crate::args::{BenchArgs, DataArgs, LabelsArgs, MethodsArgs, PresetName, ReproduceArgs};
-use crate::{output, settings, stop};
+use crate::session::with_context;
+use crate::{output, settings};
 
 /// Every arm of the article's comparison, and the report.
 pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
@@ -17,13 +17,13 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
     let mut changes: Vec<String> = Vec::new();
     changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
     changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
-    changes.extend(args.recipe.changes);
+    changes.extend(args.recipe.changes.iter().cloned());
     let recipe: Recipe = merged(preset.toml(), args.recipe.recipe.as_deref(), &changes)?;
     recipe.validate()?;
     let root = args.run.unwrap_or_else(|| format!("runs/reproduce-{name}").into());
     let dataset = data::open(&DataArgs { dataset: Some(recipe.dataset.clone()), data: args.data })?;
 
-    let comparison = with_context(|context| {
+    let comparison = with_context(&args.report, args.recipe.recipe.as_deref(), AGAIN, |context| {
         experiment::reproduce(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, context)
     })?;
     if args.json {
@@ -45,11 +45,11 @@ pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
     let mut changes: Vec<String> = Vec::new();
     changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
     changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
-    changes.extend(args.recipe.changes);
+    changes.extend(args.recipe.changes.iter().cloned());
     let recipe: LabelRecipe = merged(&base, args.recipe.recipe.as_deref(), &changes)?;
     let root = args.run.unwrap_or_else(|| format!("runs/labels-{name}").into());
     let dataset = data::open(&DataArgs { dataset: Some(recipe.dataset.clone()), data: args.data })?;
-    let curve = with_context(|context| {
+    let curve = with_context(&args.report, args.recipe.recipe.as_deref(), AGAIN, |context| {
         experiment::label_curve(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, context)
     })?;
     if args.json {
@@ -78,7 +78,7 @@ pub(crate) fn methods(args: MethodsArgs) -> Result<()> {
         labels: args.first_k,
         ..MethodsRecipe::new(&names, Some(args.epochs), &args.changes)?
     };
-    let table = with_context(|context| {
+    let table = with_context(&args.report, None, AGAIN, |context| {
         experiment::method_table(&recipe, &dataset, &args.run, &settings::command_line(), settings::VERSION, context)
     })?;
     if args.json {
@@ -87,12 +87,8 @@ pub(crate) fn methods(args: MethodsArgs) -> Result<()> {
     output::line(format_args!("{}\n\nThe report is {}", table.markdown_table(), args.run.join("report.md").display()))
 }
 
-fn with_context<T>(run: impl FnOnce(&mut Context<'_>) -> Result<T>) -> Result<T> {
-    let interrupt = stop::on_request()?;
-    let mut reporter = Terminal::new();
-    let mut context = Context { device: settings::device(), interrupt: &interrupt, reporter: &mut reporter };
-    run(&mut context).map_err(|error| stop::with_advice(error, "run the same command again"))
-}
+/// How an interrupted experiment is gone on with.
+const AGAIN: &str = "run the same command again";
 
 /// Times the parts of a pretraining step.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {

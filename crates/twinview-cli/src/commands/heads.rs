@@ -34,7 +34,7 @@ fn mlp_probe(args: ProbeArgs) -> Result<()> {
     let weights = args.weights.as_ref().map(open_weights).transpose()?;
     let mut model = random(&dataset, Some(ClassifierConfig::ARTICLE_HIDDEN), plan.plan.seed);
     if let Some(weights) = &weights {
-        model = with_backbone(model, weights, args.run.quiet)?;
+        model = with_backbone(model, weights, args.run.report.quiet)?;
     }
     let config = Config {
         command: "probe",
@@ -74,7 +74,7 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
     let weights = args.weights.as_ref().map(open_weights).transpose()?;
     let mut model = random(&dataset, None, seed);
     if let Some(weights) = &weights {
-        model = with_backbone(model, weights, args.run.quiet)?;
+        model = with_backbone(model, weights, args.run.report.quiet)?;
     }
     let config = Config {
         command: "probe",
@@ -122,7 +122,7 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
             // A head that begins at random would shake the encoder before it knows anything (Kumar et al. 2022,
             // arXiv 2202.10054).
             None => {
-                let model = with_backbone(random(&dataset, None, plan.seed), &weights, args.run.quiet)?;
+                let model = with_backbone(random(&dataset, None, plan.seed), &weights, args.run.report.quiet)?;
                 fit_linear_head(model, &split, plan.seed)?.0
             }
         };

@@ -6,13 +6,12 @@ use twinview::backbone::initialise;
 use twinview::dataset::{Dataset, Split, first_k, stratified};
 use twinview::experiment::merged;
 use twinview::method::ClassifierConfig;
-use twinview::tracking::{Quiet, Reporter, Terminal};
 use twinview::training::{self, Context, Plan, Pretraining, RunDir};
 use twinview::{Error, Result};
 
 use super::data;
 use crate::args::{LabelArgs, PretrainArgs, RunArgs, TrainArgs};
-use crate::{output, settings, stop};
+use crate::{output, session, settings};
 
 /// What a run directory says of the run that made it.
 #[derive(Serialize)]
@@ -122,13 +121,10 @@ pub(super) fn with_context(
     run: &RunDir,
     train: impl FnOnce(&mut Context<'_>) -> Result<()>,
 ) -> Result<()> {
-    let interrupt = stop::on_request()?;
-    let mut reporter: Box<dyn Reporter> = if args.quiet { Box::new(Quiet) } else { Box::new(Terminal::new()) };
-    let mut context = Context { device: settings::device(), interrupt: &interrupt, reporter: &mut *reporter };
     if !run.is_finished() {
-        let again = settings::command_line();
         let resume = if args.resume { "" } else { " --resume" };
-        train(&mut context).map_err(|error| stop::with_advice(error, &format!("run: {again}{resume}")))?;
+        let advice = format!("run: {}{resume}", settings::command_line());
+        session::with_context(&args.report, args.recipe.recipe.as_deref(), &advice, train)?;
     }
     output::line(run.path().display())
 }

@@ -11,6 +11,7 @@ mod methods;
 mod output;
 mod results;
 mod support;
+mod tracking;
 mod weights;
 
 #[cfg(unix)]

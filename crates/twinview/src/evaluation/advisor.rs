@@ -42,6 +42,19 @@ pub enum Verdict {
     Collapsing,
 }
 
+impl Verdict {
+    /// The verdict in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Improving => "improving",
+            Self::Done => "settled",
+            Self::Declining => "declining",
+            Self::Collapsing => "collapsing",
+        }
+    }
+}
+
 /// Follows a run and speaks when the verdict on it changes.
 ///
 /// Labels decide where there are some: kNN accuracy on a validation split. Without them the effective rank and the

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use crate::dataset::Dataset;
 use crate::method::MethodConfig;
+use crate::tracking::Tracking;
 use crate::training::{HeadPlan, Plan, Pretraining};
 use crate::{Error, Result};
 
@@ -113,16 +114,16 @@ impl Recipe {
 /// Settings from `base`, changed by the file `recipe` and then by each `key=value` of `changes`.
 ///
 /// Keys of nested settings are joined by dots: `pretraining.epochs=5`. A value is TOML; what is no TOML is
-/// taken as text. A table that gets another `name`, such as an optimiser, starts from the defaults of that name.
+/// taken as text. A table that gets another `name`, such as an optimiser, starts from the defaults of that name. The table
+/// [`tracking`] of the file is no such setting: where a run is logged is no part of what it is.
 ///
 /// # Errors
 /// When the file cannot be read or is no TOML, and for a key or value that the settings do not have.
 pub fn merged<T: DeserializeOwned>(base: &str, recipe: Option<&Path>, changes: &[String]) -> Result<T> {
-    let parse = |text: &str| text.parse::<Table>().map_err(|error| error.to_string());
-    let mut settings = parse(base).map_err(Error::Config)?;
+    let mut settings = base.parse::<Table>().map_err(|error| Error::Config(error.to_string()))?;
     if let Some(path) = recipe {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read the recipe", error))?;
-        let table = parse(&text).map_err(|error| Error::format(path, format!("no valid TOML: {error}")))?;
+        let mut table = read(path)?;
+        table.remove(TRACKING);
         merge(&mut settings, table);
         settings.clone().try_into::<T>().map_err(|error| Error::format(path, unknown(&error)))?;
     }
@@ -138,6 +139,24 @@ pub fn merged<T: DeserializeOwned>(base: &str, recipe: Option<&Path>, changes: &
         applied.map_err(|error| Error::Config(format!("--set {change}: {}", unknown(&error))))?;
     }
     settings.try_into().map_err(|error| Error::Config(unknown(&error)))
+}
+
+/// Where the file `recipe` wants runs to be logged: its table `tracking`.
+///
+/// # Errors
+/// When the file cannot be read or is no TOML, and for a key or value that the table does not have.
+pub fn tracking(recipe: Option<&Path>) -> Result<Tracking> {
+    let Some(path) = recipe else { return Ok(Tracking::default()) };
+    let table = read(path)?.remove(TRACKING).unwrap_or_else(|| Value::Table(Table::new()));
+    table.try_into().map_err(|error| Error::format(path, format!("{TRACKING}: {}", unknown(&error))))
+}
+
+/// The table of a recipe that is about where runs are logged.
+const TRACKING: &str = "tracking";
+
+fn read(path: &Path) -> Result<Table> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read the recipe", error))?;
+    text.parse().map_err(|error| Error::format(path, format!("no valid TOML: {error}")))
 }
 
 /// The parser's message without its picture of the text, which the user did not write.

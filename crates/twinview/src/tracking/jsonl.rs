@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::{Entry, Sink};
 use crate::{Error, Result, files};
 
 /// The metrics of one training, a line an epoch.
@@ -32,14 +33,20 @@ impl MetricsLog {
         files::write_atomic(&path, kept.as_bytes())?;
         Ok(Self { path })
     }
+}
 
-    /// Appends a line for `step`; values that are no numbers become `null`.
-    pub fn log(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
-        let mut line = Map::from_iter([("step".to_owned(), Value::from(step))]);
-        line.extend(values.iter().map(|&(name, value)| (name.to_owned(), Value::from(value))));
+impl Sink for MetricsLog {
+    /// Appends a line for an epoch; values that are no numbers become `null`.
+    fn log(&mut self, step: u64, entries: &[Entry]) -> Result<()> {
         let failed = |error| Error::io(&self.path, "append to the metrics", error);
-        let mut file = OpenOptions::new().append(true).create(true).open(&self.path).map_err(failed)?;
-        file.write_all(format!("{}\n", Value::Object(line)).as_bytes()).map_err(failed)
+        for entry in entries {
+            let Entry::Epoch(values) = entry else { continue };
+            let mut line = Map::from_iter([("step".to_owned(), Value::from(step))]);
+            line.extend(values.iter().map(|&(name, value)| (name.to_owned(), Value::from(value))));
+            let mut file = OpenOptions::new().append(true).create(true).open(&self.path).map_err(failed)?;
+            file.write_all(format!("{}\n", Value::Object(line)).as_bytes()).map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -53,11 +60,12 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let mut log = MetricsLog::resume(&path, 0).unwrap();
         for step in [10, 20, 30] {
-            log.log(step, &[("loss", 0.5), ("odd", f64::NAN)]).unwrap();
+            let update = Entry::Update { loss: 0.5, learning_rate: 0.1 };
+            log.log(step, &[update, Entry::Epoch(vec![("loss", 0.5), ("odd", f64::NAN)])]).unwrap();
         }
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"step\":3").unwrap();
         let mut log = MetricsLog::resume(&path, 20).unwrap();
-        log.log(25, &[]).unwrap();
+        log.log(25, &[Entry::Epoch(Vec::new())]).unwrap();
         let expected =
             "{\"step\":10,\"loss\":0.5,\"odd\":null}\n{\"step\":20,\"loss\":0.5,\"odd\":null}\n{\"step\":25}\n";
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 
-use super::{Checkpoint, Context, Plan, Position, RunDir};
+use super::{Checkpoint, Context, Plan, Position, RunDir, shown};
 use crate::augment::{Batch, Prefetch, ViewBatch, ViewMaker};
 use crate::backbone::{TorchNames, load_state_dict, state_dict};
 use crate::dataset::Images;
+use crate::evaluation::Verdict;
 use crate::optim::{Accumulator, LearningRate, Optimizer, Progress};
-use crate::tracking::MetricsLog;
+use crate::tracking::{Ending, Entry, EpochNews, Tracker};
 use crate::{Error, Result};
 
 /// What a training does with one batch.
@@ -52,6 +53,8 @@ pub(super) struct Epoch {
     pub(super) loss: f64,
     /// What the last batch left to be watched.
     pub(super) watched: Option<Tensor<2>>,
+    /// Whether somebody looks at pictures, histograms and embeddings.
+    pub(super) shown: bool,
 }
 
 /// What was seen at the end of an epoch.
@@ -63,6 +66,10 @@ pub(super) struct Sight {
     pub(super) summary: String,
     /// For the user, in words.
     pub(super) messages: Vec<String>,
+    /// How the run stands, where that is watched.
+    pub(super) health: Option<Verdict>,
+    /// To be looked at.
+    pub(super) entries: Vec<Entry>,
 }
 
 /// A training to be done.
@@ -76,6 +83,8 @@ pub(super) struct Job<'a> {
     pub(super) plan: &'a Plan,
     /// Where checkpoints and metrics go.
     pub(super) run: &'a RunDir,
+    /// To be looked at before the first step.
+    pub(super) opening: &'a [Entry],
 }
 
 /// The views of `schedule`, made ahead, with the number of images in each batch: what `open` is for images.
@@ -98,7 +107,7 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
     open: impl FnOnce(Box<dyn Iterator<Item = Batch> + Send>) -> Result<I>,
     mut task: impl Task<M, B>,
 ) -> Result<M> {
-    let Job { label, count, plan, run } = job;
+    let Job { label, count, plan, run, opening } = job;
     plan.validate(count)?;
     let per_epoch = plan.steps_per_epoch(count);
     let steps = plan.epochs * per_epoch;
@@ -109,7 +118,9 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
         optimizer.load(&checkpoint.optimizer, &context.device)?;
         position = checkpoint.position;
     }
-    let mut metrics = MetricsLog::resume(run.join("metrics.jsonl"), position.step)?;
+    let Context { tracking, .. } = *context;
+    let describe = || run.tracked(label, &tracking.command);
+    let mut tracker = Tracker::open(tracking, run.path(), (position.step, steps), describe, context.reporter);
     let save = |position, model: &M, optimizer: &Optimizer| {
         Checkpoint { position, model: state_dict(model), optimizer: optimizer.state() }.save(run, plan)
     };
@@ -118,6 +129,9 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
         context.reporter.message(&notice);
     }
     context.reporter.start(label, steps, position.step);
+    if position.step == 0 {
+        tracker.log(0, opening.to_vec(), context.reporter);
+    }
     let mut epoch_begun = (Instant::now(), 0);
     let mut batches = open(Box::new(plan.batches(count, position.step)))?;
     while position.step < steps {
@@ -147,28 +161,35 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
         // Checkpoints come after updates only, so that no gradient has to be kept in them.
         position.step += 1;
         epoch_begun.1 += images;
-        context.reporter.step(images, loss_sum / share as f64);
-        if position.step.is_multiple_of(per_epoch) {
-            let epoch = position.step / per_epoch;
+        let loss = loss_sum / share as f64;
+        context.reporter.step(images, loss);
+        let mut entries = vec![Entry::Update { loss, learning_rate: (rate.base * rate.factor).into() }];
+        let epoch = position.step / per_epoch;
+        let is_end = position.step.is_multiple_of(per_epoch);
+        if is_end {
             let loss = position.loss_sum / plan.batches_per_epoch(count) as f64;
-            let rate = epoch_begun.1 as f64 / epoch_begun.0.elapsed().as_secs_f64();
-            let mut values = vec![("epoch", epoch as f64), ("loss", loss), ("images_per_second", rate.round())];
-            let mut summary = format!("epoch {epoch}/{}, loss {loss:.4}", plan.epochs);
-            let seen = task.watch(&model, Epoch { number: epoch, of: plan.epochs, loss, watched })?;
+            let speed = epoch_begun.1 as f64 / epoch_begun.0.elapsed().as_secs_f64();
+            let mut values = vec![("epoch", epoch as f64), ("loss", loss), ("images_per_second", speed.round())];
+            let shown = tracker.shows();
+            let seen = task.watch(&model, Epoch { number: epoch, of: plan.epochs, loss, watched, shown })?;
             values.extend(seen.values);
-            summary.push_str(&seen.summary);
             seen.messages.iter().for_each(|message| context.reporter.message(message));
-            metrics.log(position.step, &values)?;
-            context.reporter.epoch(&summary);
+            let summary = format!("epoch {epoch}/{}, loss {loss:.4}{}", plan.epochs, seen.summary);
+            context.reporter.epoch(&EpochNews { summary: &summary, values: &values, health: seen.health });
+            entries.push(Entry::Epoch(values));
+            entries.extend(seen.entries);
+            entries.extend(if shown { shown::weights(&model) } else { Vec::new() });
             position.loss_sum = 0.0;
             epoch_begun = (Instant::now(), 0);
-            if epoch.is_multiple_of(plan.checkpoint_every) || epoch == plan.epochs {
-                save(position, &model, &optimizer)?;
-            }
+        }
+        tracker.log(position.step, entries, context.reporter);
+        if is_end && (epoch.is_multiple_of(plan.checkpoint_every) || epoch == plan.epochs) {
+            save(position, &model, &optimizer)?;
         }
         if context.is_interrupted() && position.step < steps {
             save(position, &model, &optimizer)?;
             context.reporter.finish();
+            tracker.finish(Ending::Stopped, context.reporter);
             return Err(Error::Interrupted(format!(
                 "stopped after step {} of {steps} of \"{label}\"; all of it is saved in {}",
                 position.step,
@@ -177,5 +198,6 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
         }
     }
     context.reporter.finish();
+    tracker.finish(Ending::Finished, context.reporter);
     Ok(model)
 }

@@ -12,7 +12,7 @@ use crate::backbone::{initialise, state_dict};
 use crate::method::{ClassifierConfig, Head, cross_entropy};
 use crate::optim::{AdamWConfig, CosineConfig, OptimizerConfig, ParameterGroup, Progress, Schedule};
 use crate::state::StateDict;
-use crate::tracking::Quiet;
+use crate::tracking::{Quiet, Tracking};
 use crate::{Error, Result};
 
 const IMAGES: usize = 11;
@@ -40,6 +40,8 @@ struct Start {
     interrupted: Option<u64>,
     /// The batch, of those since the start, that the program crashes at.
     crashed: Option<usize>,
+    /// Where it is logged.
+    tracking: Tracking,
     /// The updates that were seen, in the step and after it.
     seen: RefCell<(Vec<Progress>, Vec<Progress>)>,
 }
@@ -59,9 +61,10 @@ impl Start {
         let origin = Origin { version: "1".into(), dataset: "none".into() };
         let run = RunDir::open(folder, plan, true, &origin)?;
         let interrupt = AtomicBool::new(false);
-        let mut context = Context { device: device.clone(), interrupt: &interrupt, reporter: &mut Quiet };
+        let mut context =
+            Context { device: device.clone(), interrupt: &interrupt, reporter: &mut Quiet, tracking: &self.tracking };
         let head = initial();
-        let job = Job { label: "test", count: IMAGES, plan, run: &run };
+        let job = Job { label: "test", count: IMAGES, plan, run: &run, opening: &[] };
         let open = |schedule| {
             let batches = Iterator::enumerate(schedule);
             Ok(batches.map(|(number, batch): (usize, Batch)| match self.crashed == Some(number) {

@@ -12,6 +12,7 @@ mod pretrain;
 mod probe;
 mod run_dir;
 mod self_training;
+mod shown;
 mod supervised;
 mod watch;
 
@@ -31,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use burn::tensor::Device;
 
-use crate::tracking::Reporter;
+use crate::tracking::{Reporter, Tracking};
 
 /// What every training needs from outside.
 pub struct Context<'a> {
@@ -41,6 +42,8 @@ pub struct Context<'a> {
     pub interrupt: &'a AtomicBool,
     /// Who is told how it goes.
     pub reporter: &'a mut dyn Reporter,
+    /// Where runs are logged.
+    pub tracking: &'a Tracking,
 }
 
 /// The processor, ready to train.

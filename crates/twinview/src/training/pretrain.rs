@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::fit::{Epoch, Job, Outcome, Sight, Task, fit, prefetched};
 use super::supervised::{labels_of, to_tensor};
 use super::watch::{Watch, Watcher};
-use super::{Context, Device, Plan, RunDir};
+use super::{Context, Device, Plan, RunDir, shown};
 use crate::augment::{Augmentation, ViewBatch, ViewMaker};
 use crate::backbone::{ConvStackConfig, state_dict};
 use crate::dataset::{Images, Split};
@@ -104,9 +104,11 @@ pub fn pretrain(
     let count = maker.views();
     let device = context.device.clone();
     let network = settings.network(images, &device);
+    let opening = shown::views(&maker, images, context)?;
     let open = |schedule| prefetched(images, maker, schedule);
     let task = Contrast { settings, split, views: count, device, watcher: Watcher::new(settings, split)? };
-    let network = fit(network, Job { label, count: images.len(), plan, run }, context, open, task)?;
+    let job = Job { label, count: images.len(), plan, run, opening: &opening };
+    let network = fit(network, job, context, open, task)?;
     run.finish(&state_dict(&network))?;
     Ok(network)
 }

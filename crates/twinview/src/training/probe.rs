@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fit::{Job, Outcome, fit, prefetched};
 use super::supervised::{labels_of, to_tensor};
-use super::{Context, Plan, RunDir};
+use super::{Context, Plan, RunDir, shown};
 use crate::augment::{Augmentation, Batch, ViewBatch, ViewMaker, shuffled_epoch};
 use crate::backbone::{ConvStack, Mode, state_dict};
 use crate::dataset::{Images, Split};
@@ -87,7 +87,7 @@ pub fn train_head(
     let device = context.device.clone();
     let backbone = backbone.freeze();
     let plan = &head_plan.plan;
-    let job = Job { label, count: split.len(), plan, run };
+    let job = Job { label, count: split.len(), plan, run, opening: &[] };
     let whole = match head_plan.statistics {
         Statistics::Fixed => {
             let features = extract(&backbone, &split.images)?;
@@ -109,6 +109,8 @@ pub fn train_head(
         Statistics::Updating => {
             let images = &split.images;
             let maker = ViewMaker::new(&plan.augmentation, images, 1, plan.seed)?;
+            let opening = shown::views(&maker, images, context)?;
+            let job = Job { opening: &opening, ..job };
             let open = |schedule| prefetched(images, maker, schedule);
             // The whole classifier goes through the loop, so that its statistics are in the checkpoints.
             let whole = Classifier { backbone, fc };

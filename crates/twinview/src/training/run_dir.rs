@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::state::StateDict;
+use crate::tracking::TrackedRun;
 use crate::{Error, Result, files, weights};
 
 const CONFIG: &str = "config.toml";
@@ -113,6 +114,13 @@ impl RunDir {
         // `format` is what Hugging Face's loaders look for.
         let entries = [("format", "pt"), ("twinview", version.as_str()), ("dataset", dataset.as_str())];
         entries.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+    }
+
+    /// The run as sinks know it.
+    pub(super) fn tracked(&self, label: &str, command: &str) -> Result<TrackedRun> {
+        let file = self.join(CONFIG);
+        let settings = fs::read_to_string(&file).map_err(|error| Error::io(&file, "read the settings", error))?;
+        TrackedRun::open(&self.path, label, without_header(&settings), &self.origin.version, command)
     }
 
     /// The weights that the training ended with.

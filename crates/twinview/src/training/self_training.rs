@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fit::{Job, Outcome, fit, prefetched};
 use super::supervised::{logits, to_tensor};
-use super::{Context, Plan, RunDir};
+use super::{Context, Plan, RunDir, shown};
 use crate::augment::{ViewBatch, ViewMaker};
 use crate::backbone::{Mode, state_dict};
 use crate::dataset::Images;
@@ -66,8 +66,9 @@ pub fn self_train(
     let targets = targets(teacher, images, labelled, settings.temperature)?;
     let maker = ViewMaker::new(&plan.augmentation, images, 1, plan.seed)?;
     let device = context.device.clone();
+    let opening = shown::views(&maker, images, context)?;
     let open = |schedule| prefetched(images, maker, schedule);
-    let job = Job { label: "Self-training", count: images.len(), plan, run };
+    let job = Job { label: "Self-training", count: images.len(), plan, run, opening: &opening };
     let step = |model: &Classifier, views: ViewBatch, _| {
         let truth: Vec<f32> =
             views.batch.indices.iter().flat_map(|&index| &targets[index * classes..][..classes]).copied().collect();

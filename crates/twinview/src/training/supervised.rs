@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::fit::{Job, Outcome, fit, prefetched};
-use super::{Context, Plan, RunDir};
+use super::{Context, Plan, RunDir, shown};
 use crate::augment::{ViewBatch, ViewMaker};
 use crate::backbone::{Mode, state_dict};
 use crate::dataset::{Images, Split};
@@ -26,8 +26,9 @@ pub fn train_classifier(
     let images = &split.images;
     let maker = ViewMaker::new(&plan.augmentation, images, 1, plan.seed)?;
     let device = context.device.clone();
+    let opening = shown::views(&maker, images, context)?;
     let open = |schedule| prefetched(images, maker, schedule);
-    let job = Job { label, count: split.len(), plan, run };
+    let job = Job { label, count: split.len(), plan, run, opening: &opening };
     let step = |model: &Classifier, views: ViewBatch, _| {
         let labels = labels_of(&split.labels, &views.batch.indices, &device);
         let pixels = to_tensor(views.pixels, images, &device);

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::Pretraining;
 use super::fit::{Epoch, Sight};
 use crate::backbone::ConvStack;
-use crate::dataset::{Images, Portion, Split, split_validation, stratified};
+use crate::dataset::{Portion, Split, split_validation, stratified};
 use crate::embedding::{Features, Matrix, Metric, Vote, accuracy, extract};
 use crate::evaluation::{
     Advisor, LogisticRegression, Observation, alignment, effective_rank, output_spread, uniformity,
 };
+use crate::tracking::{Entry, Histogram};
 use crate::{Error, Result};
 
 /// Images whose features are looked at without labels.
@@ -64,7 +65,7 @@ impl Watch {
 pub(super) struct Watcher {
     watch: Watch,
     advisor: Advisor,
-    sample: Images,
+    sample: Split,
     /// What votes, what is scored, and the number of classes.
     judged: Option<(Split, Split, usize)>,
 }
@@ -73,7 +74,7 @@ impl Watcher {
     pub(super) fn new(settings: &Pretraining, split: &Split) -> Result<Self> {
         let watch = settings.watch;
         let step = split.len().div_ceil(SAMPLE).max(1);
-        let sample = split.images.select(&(0..split.len()).step_by(step).collect::<Vec<_>>());
+        let sample = split.select(&(0..split.len()).step_by(step).collect::<Vec<_>>());
         let judged = if watch.labels == 0 {
             None
         } else {
@@ -88,7 +89,7 @@ impl Watcher {
 
     /// Measures after `epoch` what there is to measure.
     pub(super) fn look(&mut self, backbone: &ConvStack, epoch: Epoch) -> Result<Sight> {
-        let Epoch { number, of, loss, watched } = epoch;
+        let Epoch { number, of, loss, watched, shown } = epoch;
         let mut seen = Sight::default();
         let Some((width, output)) = watched.map(rows) else { return Ok(seen) };
         let (first, second) = output.split_at(output.len() / 2 / width * width);
@@ -104,8 +105,11 @@ impl Watcher {
             if first.rows() > 1 {
                 observation.uniformity = Some(uniformity(first)?);
             }
-            let features = extract(backbone, &self.sample)?;
+            let features = extract(backbone, &self.sample.images)?;
             observation.effective_rank = Some(effective_rank(matrix(&features)?));
+            if shown {
+                seen.entries.extend(self.show(features, number == of));
+            }
             if let Some((labelled, validation, classes)) = &self.judged {
                 let [train, test] = [labelled, validation].map(|split| extract(backbone, &split.images));
                 let (train, test) = (train?, test?);
@@ -136,10 +140,21 @@ impl Watcher {
             value.into_iter().for_each(|value| seen.summary.push_str(&format!(", {name} {value:.digits$}")));
         }
         seen.messages.extend(self.advisor.observe(observation));
+        seen.health = Some(self.advisor.verdict());
         if number == of {
             seen.messages.extend(self.advisor.summary());
         }
         Ok(seen)
+    }
+
+    /// The features of the sample to look at: how they are spread, and at the end where each image lies.
+    fn show(&self, features: Features, is_end: bool) -> Vec<Entry> {
+        let name = "backbone".to_owned();
+        let histogram = Histogram::of(features.values());
+        let histogram = histogram.map(|histogram| Entry::Histogram { name: format!("features/{name}"), histogram });
+        let Split { images, labels } = self.sample.clone();
+        let embedding = is_end.then(|| Entry::Embedding { name, features: features.into_values(), labels, images });
+        histogram.into_iter().chain(embedding).collect()
     }
 }
 

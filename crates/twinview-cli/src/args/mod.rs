@@ -1,0 +1,79 @@
+//! The command line: what each command takes.
+
+mod experiment;
+mod shared;
+mod training;
+mod weights;
+
+pub(crate) use experiment::{BenchArgs, LabelsArgs, MethodsArgs, ReproduceArgs};
+pub(crate) use shared::{DataArgs, LabelArgs, PresetName, ReportArgs, ShowArgs, SplitName};
+pub(crate) use training::{FinetuneArgs, HeadName, PretrainArgs, ProbeArgs, RunArgs, SelftrainArgs, TrainArgs};
+pub(crate) use weights::{ConvertArgs, EmbedArgs, EvaluateArgs};
+
+use clap::{Parser, Subcommand};
+
+/// Learn from images nobody labelled.
+#[derive(Parser)]
+#[command(name = "twinview", version = crate::settings::VERSION, about, long_about = None, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// The article's comparison, start to finish, with controls and a report
+    ///
+    /// Interrupted or killed, it goes on where it was when it is run again.
+    Reproduce(ReproduceArgs),
+    /// Get a dataset, look at it
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+    /// Train a classifier with labels
+    Train(TrainArgs),
+    /// Train an encoder without labels
+    Pretrain(PretrainArgs),
+    /// Train a head on a frozen encoder
+    Probe(ProbeArgs),
+    /// Train a pretrained encoder and a head on labels, both
+    Finetune(FinetuneArgs),
+    /// Train a classifier on its own predictions for all training images
+    Selftrain(SelftrainArgs),
+    /// Comparisons of your own
+    Experiment {
+        #[command(subcommand)]
+        command: ExperimentCommand,
+    },
+    /// Classification report, confusion matrix and prediction grid of a classifier
+    Evaluate(EvaluateArgs),
+    /// Features of a split, their UMAP and a scatter plot
+    Embed(EmbedArgs),
+    /// Weights from PyTorch (.pt, .pth) or safetensors into Twinview's form
+    Import(ConvertArgs),
+    /// Weights of a run as safetensors with PyTorch's names
+    Export(ConvertArgs),
+    /// Time the parts of a pretraining step
+    Bench(BenchArgs),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DataCommand {
+    /// Find a dataset or download it, and say where it lies
+    Fetch(DataArgs),
+    /// Class counts and a picture of 16 images
+    Show(ShowArgs),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ExperimentCommand {
+    /// How many labels an encoder saves: a method and its controls at every budget of labels
+    ///
+    /// Interrupted or killed, it goes on where it was when it is run again.
+    Labels(LabelsArgs),
+    /// Every method under the same questions: kNN accuracy and a linear probe, beside random encoders
+    ///
+    /// Interrupted or killed, it goes on where it was when it is run again.
+    Methods(MethodsArgs),
+}

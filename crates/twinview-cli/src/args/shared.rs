@@ -1,0 +1,118 @@
+//! What several commands take.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use twinview::experiment::{METHODS, method_recipe};
+use twinview::tracking::SinkKind;
+
+/// Which dataset, and where it is.
+#[derive(Args, Clone)]
+pub(crate) struct DataArgs {
+    /// fashion-mnist, mnist, kmnist, or shapes, which the program draws itself [default: what the weights were
+    /// trained on, or fashion-mnist]
+    #[arg(long)]
+    pub(crate) dataset: Option<String>,
+    /// Folder with the dataset's files; otherwise TWINVIEW_DATA, the system, the cache and the net are tried
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum SplitName {
+    Train,
+    Test,
+}
+
+#[derive(Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Which split the picture shows
+    #[arg(long, value_enum, default_value = "train")]
+    pub(crate) split: SplitName,
+    /// The picture
+    #[arg(long, value_name = "FILE", default_value = "dataset.png")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PresetName {
+    /// The settings of the article's listing
+    Article,
+    /// The same story in minutes
+    Quick,
+}
+
+/// Where settings come from.
+#[derive(Args)]
+pub(crate) struct RecipeArgs {
+    /// TOML file with settings that differ from the defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// One setting, such as optimizer.momentum=0.8; repeat for more
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) changes: Vec<String>,
+}
+
+/// Which training images have labels.
+#[derive(Args, Clone)]
+pub(crate) struct LabelArgs {
+    /// Use the labels of the first K training images only
+    #[arg(long, value_name = "K", conflicts_with = "stratified")]
+    pub(crate) first_k: Option<usize>,
+    /// Use K labels, as many of each class, chosen by the seed
+    #[arg(long, value_name = "K")]
+    pub(crate) stratified: Option<usize>,
+}
+
+/// A method that there is a recipe of.
+#[derive(Clone, Copy)]
+pub(crate) struct MethodName(pub(crate) &'static str);
+
+impl MethodName {
+    /// Its recipe.
+    pub(crate) fn recipe(self) -> &'static str {
+        method_recipe(self.0).unwrap_or_default()
+    }
+}
+
+pub(crate) fn method_name() -> impl TypedValueParser<Value = MethodName> {
+    let known = |name: String| METHODS.iter().find(|(known, _)| *known == name).map(|(known, _)| MethodName(known));
+    PossibleValuesParser::new(METHODS.map(|(name, _)| name))
+        .try_map(move |name| known(name).ok_or("no method of this name"))
+}
+
+/// A sink besides `metrics.jsonl`, by name.
+#[derive(Clone, Copy)]
+pub(crate) struct SinkName(pub(crate) SinkKind);
+
+fn sink_name() -> impl TypedValueParser<Value = SinkName> {
+    let known = |name: String| SinkKind::ALL.into_iter().find(|sink| sink.name() == name).map(SinkName);
+    PossibleValuesParser::new(SinkKind::ALL.map(SinkKind::name))
+        .try_map(move |name| known(name).ok_or("no sink of this name"))
+}
+
+/// Whom a training tells how it goes. Nothing of this is part of the run: it may be resumed with other ones.
+#[derive(Args, Clone)]
+pub(crate) struct ReportArgs {
+    /// Log the run there too, separated by commas; metrics.jsonl is always written
+    #[arg(long, value_name = "SINK", value_parser = sink_name(), value_delimiter = ',')]
+    pub(crate) track: Vec<SinkName>,
+    /// One folder for what --track writes, for several runs [default: the run directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) track_dir: Option<PathBuf>,
+    /// Send the finished run to W&B with its program wandb; needs --track wandb and a login
+    #[arg(long)]
+    pub(crate) wandb_sync: bool,
+    /// Show no progress
+    #[arg(long, short, conflicts_with_all = ["verbose", "tui"])]
+    pub(crate) quiet: bool,
+    /// Show every epoch with all that was measured
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Show live curves and the collapse monitor on the whole terminal
+    #[arg(long)]
+    pub(crate) tui: bool,
+}

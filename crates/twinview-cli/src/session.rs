@@ -1,0 +1,58 @@
+//! What surrounds long work: Ctrl-C, progress, and where it is logged.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use twinview::Result;
+use twinview::experiment;
+use twinview::tracking::{Detail, Quiet, Reporter, Terminal, Tracking};
+use twinview::training::Context;
+
+use crate::args::ReportArgs;
+use crate::tui::Tui;
+use crate::{output, settings, stop};
+
+/// Does `work`; `recipe` may say where to log, and `advice` how to go on after an interruption.
+pub(crate) fn with_context<T>(
+    args: &ReportArgs,
+    recipe: Option<&Path>,
+    advice: &str,
+    work: impl FnOnce(&mut Context<'_>) -> Result<T>,
+) -> Result<T> {
+    let tracking = tracking(args, recipe)?;
+    let interrupt = stop::on_request()?;
+    let mut reporter = reporter(args, &interrupt);
+    let mut context =
+        Context { device: settings::device(), interrupt: &interrupt, reporter: &mut *reporter, tracking: &tracking };
+    work(&mut context).map_err(|error| stop::with_advice(error, advice))
+    // The reporter ends here, and gives a screen back that it took, before the result is printed.
+}
+
+/// The recipe's wishes, changed by the flags.
+fn tracking(args: &ReportArgs, recipe: Option<&Path>) -> Result<Tracking> {
+    let mut tracking = experiment::tracking(recipe)?;
+    if !args.track.is_empty() {
+        tracking.sinks = args.track.iter().map(|sink| sink.0).collect();
+    }
+    tracking.sinks.dedup();
+    tracking.folder = args.track_dir.clone().or(tracking.folder);
+    tracking.upload |= args.wandb_sync;
+    tracking.command = settings::command_line();
+    Ok(tracking)
+}
+
+fn reporter(args: &ReportArgs, interrupt: &Arc<AtomicBool>) -> Box<dyn Reporter> {
+    if args.quiet {
+        return Box::new(Quiet);
+    }
+    if args.tui {
+        match Tui::open(interrupt) {
+            Some(tui) => return Box::new(tui),
+            None => {
+                output::note("--tui needs a terminal, and the output goes elsewhere; progress follows as plain lines")
+            }
+        }
+    }
+    Box::new(Terminal::new(if args.verbose { Detail::Verbose } else { Detail::Usual }))
+}
