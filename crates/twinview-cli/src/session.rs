@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use twinview::Result;
 use twinview::experiment;
-use twinview::tracking::{Detail, Quiet, Reporter, Terminal, Tracking};
+use twinview::tracking::{Detail, Reporter, Terminal, Tracking};
 use twinview::training::Context;
 
 use crate::args::ReportArgs;
@@ -35,6 +35,7 @@ fn tracking(args: &ReportArgs, recipe: Option<&Path>) -> Result<Tracking> {
     if !args.track.is_empty() {
         tracking.sinks = args.track.iter().map(|sink| sink.0).collect();
     }
+    tracking.sinks.sort();
     tracking.sinks.dedup();
     tracking.folder = args.track_dir.clone().or(tracking.folder);
     tracking.upload |= args.wandb_sync;
@@ -43,9 +44,6 @@ fn tracking(args: &ReportArgs, recipe: Option<&Path>) -> Result<Tracking> {
 }
 
 fn reporter(args: &ReportArgs, interrupt: &Arc<AtomicBool>) -> Box<dyn Reporter> {
-    if args.quiet {
-        return Box::new(Quiet);
-    }
     if args.tui {
         match Tui::open(interrupt) {
             Some(tui) => return Box::new(tui),
@@ -54,5 +52,10 @@ fn reporter(args: &ReportArgs, interrupt: &Arc<AtomicBool>) -> Box<dyn Reporter>
             }
         }
     }
-    Box::new(Terminal::new(if args.verbose { Detail::Verbose } else { Detail::Usual }))
+    let detail = match (args.quiet, args.verbose) {
+        (true, _) => Detail::Quiet,
+        (_, true) => Detail::Verbose,
+        _ => Detail::Usual,
+    };
+    Box::new(Terminal::new(detail))
 }

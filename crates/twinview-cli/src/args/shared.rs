@@ -106,7 +106,7 @@ pub(crate) struct ReportArgs {
     /// Send the finished run to W&B with its program wandb; needs --track wandb and a login
     #[arg(long)]
     pub(crate) wandb_sync: bool,
-    /// Show no progress
+    /// Show no progress, warnings only
     #[arg(long, short, conflicts_with_all = ["verbose", "tui"])]
     pub(crate) quiet: bool,
     /// Show every epoch with all that was measured

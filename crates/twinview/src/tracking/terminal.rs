@@ -15,6 +15,8 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// How much is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
+    /// Nothing but warnings.
+    Quiet,
     /// How it goes: a line every few seconds at most.
     #[default]
     Usual,
@@ -77,6 +79,10 @@ impl Work {
 
 impl Reporter for Terminal {
     fn start(&mut self, label: &str, steps: u64, done: u64) {
+        // Without work, steps and epochs are nothing to tell of.
+        if self.detail == Detail::Quiet {
+            return;
+        }
         let is_watched = std::io::stderr().is_terminal() && std::env::var_os("CI").is_none_or(|value| value.is_empty());
         let bar = is_watched.then(|| {
             let bar = ProgressBar::new(steps).with_position(done);
@@ -134,6 +140,7 @@ impl Reporter for Terminal {
         let is_due = work.last_line.elapsed() >= LINE_EVERY / 10 || work.done == work.steps;
         // Short epochs would fill the log; a bar has no room for them at all.
         let text = match self.detail {
+            Detail::Quiet => return,
             Detail::Usual if work.bar.is_some() || !is_due => return,
             Detail::Usual => {
                 let (rate, left) = (work.rate(), minutes(work.left()));
@@ -158,7 +165,11 @@ impl Reporter for Terminal {
     }
 
     fn message(&mut self, text: &str) {
-        let painted = text.strip_prefix("warning:").map(|rest| Colour::Yellow.paint("warning:", self.colours) + rest);
+        let warning = text.strip_prefix("warning:");
+        if self.detail == Detail::Quiet && warning.is_none() {
+            return;
+        }
+        let painted = warning.map(|rest| Colour::Yellow.paint("warning:", self.colours) + rest);
         let text = painted.as_deref().unwrap_or(text);
         match self.work.as_ref().and_then(|work| work.bar.as_ref()) {
             Some(bar) => bar.println(text),

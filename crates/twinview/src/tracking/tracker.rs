@@ -42,7 +42,7 @@ pub enum Ending {
 }
 
 /// The sinks that there are besides `metrics.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SinkKind {
     /// TensorBoard's event files.
@@ -233,7 +233,7 @@ impl Tracker {
         for (name, mut sink) in std::mem::take(&mut self.sinks) {
             match sink.finish(ending) {
                 Ok(note) => note.into_iter().for_each(|note| reporter.message(&note)),
-                Err(error) => reporter.message(&warning(name, &error)),
+                Err(error) => reporter.message(&format!("warning: {name}: {error}")),
             }
         }
     }
