@@ -4,11 +4,14 @@
 /// bottom. Values that are no numbers leave a gap.
 pub(super) fn curve(values: &[f64], width: usize, height: usize) -> Vec<String> {
     let (columns, rows) = (2 * width, 4 * height);
+    if columns == 0 || rows == 0 {
+        return Vec::new();
+    }
     let mut cells = vec![0u8; width * height];
     let (low, high) = range(values);
     let row_of = |value: f64| {
         let share = if high > low { (high - value) / (high - low) } else { 0.5 };
-        ((share * rows.saturating_sub(1) as f64).round() as usize).min(rows.saturating_sub(1))
+        ((share * (rows - 1) as f64).round() as usize).min(rows - 1)
     };
     let mut before: Option<usize> = None;
     for column in 0..columns {
@@ -32,7 +35,7 @@ pub(super) fn curve(values: &[f64], width: usize, height: usize) -> Vec<String> 
     }
     let line =
         |cells: &[u8]| cells.iter().map(|&dots| char::from_u32(0x2800 + u32::from(dots)).unwrap_or(' ')).collect();
-    cells.chunks(width.max(1)).map(line).collect()
+    cells.chunks(width).map(line).collect()
 }
 
 /// The lowest and the highest number among `values`.

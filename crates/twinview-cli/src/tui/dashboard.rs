@@ -99,6 +99,9 @@ impl Dashboard {
 
     /// At most `height` lines of at most `width` characters each, colours not counted.
     pub(super) fn draw(&self, (width, height): (usize, usize), colours: bool) -> Vec<String> {
+        if width == 0 {
+            return Vec::new();
+        }
         let mut lines = vec![self.title(width, colours), self.progress(width), fit(&self.epoch, width)];
         lines.extend(self.monitor(width, colours));
         let messages = self.messages(width, (height / 4).max(1));
