@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Recipe;
+use super::stored::{Stored, encoder};
+use crate::Result;
 use crate::backbone::initialise;
 use crate::dataset::{Dataset, Split, first_k};
 use crate::evaluation::ClassificationReport;
-use crate::files;
 use crate::method::{Classifier, ClassifierConfig};
 use crate::training::{
-    Context, HeadPlan, Origin, Plan, Pretraining, RunDir, Statistics, calibrate, load_backbone, load_weights,
-    open_weights, predict, pretrain, train_classifier, train_head,
+    Context, HeadPlan, Origin, Plan, RunDir, Statistics, calibrate, load_backbone, load_weights, open_weights, predict,
+    train_classifier, train_head,
 };
 use crate::weights::Weights;
-use crate::{Error, Result};
 
 /// One way to come by a classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,14 +111,6 @@ pub(super) struct Score {
     pub(super) accuracy: f64,
 }
 
-impl Score {
-    fn from_report(report: Value) -> Option<Self> {
-        let macro_f1 = report.get("macro avg")?.get("f1-score")?.as_f64()?;
-        let accuracy = report.get("accuracy")?.as_f64()?;
-        Some(Self { report, macro_f1, accuracy })
-    }
-}
-
 /// An experiment under way.
 pub(super) struct Experiment<'a> {
     pub(super) root: &'a Path,
@@ -142,38 +134,31 @@ impl<'a> Experiment<'a> {
     /// SimSiam's encoder number `index`, trained if it is not yet.
     pub(super) fn encoder(&self, index: u64, context: &mut Context<'_>) -> Result<Weights> {
         let settings = self.recipe.pretraining.clone();
-        let settings = Pretraining { plan: Plan { seed: settings.plan.seed + index, ..settings.plan }, ..settings };
+        let seed = settings.plan.seed + index;
         let folder = self.root.join("pretraining").join(format!("seed-{index}"));
-        let run = RunDir::open(folder, &settings, true, self.origin)?;
-        if !run.is_finished() {
-            let label = format!("SimSiam pretraining, seed {index}");
-            pretrain(&settings, &label, &self.dataset.train, &run, context)?;
-        }
-        run.weights()
+        encoder(&folder, &settings.with_seed(seed), &self.dataset.train, self.origin, context)
     }
 
     /// The score of training `index` of `arm`, trained if it is not yet.
     pub(super) fn score(&self, arm: Arm, index: u64, context: &mut Context<'_>) -> Result<Score> {
-        let folder = arm.folder(self.root, index);
-        let result = folder.join("result.json");
-        if !result.is_file() {
+        let file = arm.folder(self.root, index).join("result.json");
+        let result = Stored::open(file, || {
             let model = self.train(arm, index, context)?;
             let test = &self.dataset.test;
             let report = ClassificationReport::new(&test.labels, &predict(&model, &test.images)?)?.to_json();
-            let text = serde_json::to_string_pretty(&json!({ "arm": arm, "seed": index, "report": report }));
-            files::write_atomic(&result, text.unwrap_or_default().as_bytes())?;
-        }
-        // What was just computed is read back too: the last bit of a number may change on its way through JSON,
-        // and an experiment in one go must give what an interrupted one gives.
-        let text = std::fs::read_to_string(&result).map_err(|error| Error::io(&result, "read the result", error))?;
-        let report = serde_json::from_str::<Value>(&text).ok().and_then(|value| value.get("report").cloned());
-        let damaged = "no result of this experiment; remove the file to compute it again";
-        report.and_then(Score::from_report).ok_or_else(|| Error::format(&result, damaged))
+            Ok(json!({ "arm": arm, "seed": index, "report": report }))
+        })?;
+        Ok(Score {
+            macro_f1: result.number(&["report", "macro avg", "f1-score"])?,
+            accuracy: result.number(&["report", "accuracy"])?,
+            report: result.value["report"].clone(),
+        })
     }
 
     fn train(&self, arm: Arm, index: u64, context: &mut Context<'_>) -> Result<Classifier> {
         let plan = arm.plan(self.recipe).clone();
-        let plan = Plan { seed: plan.seed + index, ..plan };
+        let seed = plan.seed + index;
+        let plan = plan.with_seed(seed);
         let statistics = self.recipe.head.statistics;
         let frozen = HeadPlan { statistics, plan: plan.clone() };
         let model = initialise(self.classifier().init(&context.device), plan.seed);

@@ -1,14 +1,14 @@
 //! Every method under the same questions.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::METHODS;
 use super::recipe::merged;
-use super::stored::{encoder, score, stored};
+use super::stored::{Stored, encoder};
 use crate::backbone::initialise;
 use crate::dataset::{Dataset, first_k};
 use crate::evaluation::ClassificationReport;
@@ -87,7 +87,7 @@ pub fn method_table(
     for seed in 0..recipe.seeds {
         let model = random(seed, context);
         calibrate(&model.backbone, &dataset.train.images, seed)?;
-        scores.push(scored(recipe, dataset, model, seed, &run.join(format!("random/seed-{seed}.json")))?);
+        scores.push(scored(recipe, dataset, model, seed, run.join(format!("random/seed-{seed}.json")))?);
     }
     rows.push(MethodRow::new("random encoder", 0, &scores));
     for (name, settings) in &recipe.pretraining {
@@ -98,7 +98,7 @@ pub fn method_table(
             let folder = run.join(format!("{name}/seed-{seed}"));
             let weights = encoder(&folder, &settings, &dataset.train, &origin, context)?;
             let (model, _) = load_backbone(random(seed, context), &weights)?;
-            scores.push(scored(recipe, dataset, model, seed, &folder.join("result.json"))?);
+            scores.push(scored(recipe, dataset, model, seed, folder.join("result.json"))?);
         }
         rows.push(MethodRow::new(name, settings.plan.epochs, &scores));
     }
@@ -118,8 +118,14 @@ pub fn method_table(
 }
 
 /// Accuracy of the neighbours' vote, and macro F1 of a linear probe, both on the test images.
-fn scored(recipe: &MethodsRecipe, dataset: &Dataset, model: Classifier, seed: u64, file: &Path) -> Result<(f64, f64)> {
-    let result = stored(file, || {
+fn scored(
+    recipe: &MethodsRecipe,
+    dataset: &Dataset,
+    model: Classifier,
+    seed: u64,
+    file: PathBuf,
+) -> Result<(f64, f64)> {
+    let result = Stored::open(file, || {
         let (train, test) = (&dataset.train, &dataset.test);
         let report = |predicted: &[u8]| Ok::<_, Error>(ClassificationReport::new(&test.labels, predicted)?.to_json());
         let voted = report(&KnnProbe::default().predict(&model.backbone, train, &test.images)?)?;
@@ -127,5 +133,5 @@ fn scored(recipe: &MethodsRecipe, dataset: &Dataset, model: Classifier, seed: u6
         let (model, _) = fit_linear_head(model, &few, seed)?;
         Ok(json!({ "knn": voted, "linear": report(&predict(&model, &test.images)?)? }))
     })?;
-    Ok((score(&result, &["knn", "accuracy"])?, score(&result, &["linear", "macro avg", "f1-score"])?))
+    Ok((result.number(&["knn", "accuracy"])?, result.number(&["linear", "macro avg", "f1-score"])?))
 }

@@ -1,6 +1,6 @@
 //! Parts of an experiment that are made once: an interrupted experiment finds them when it goes on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -10,22 +10,35 @@ use crate::training::{Context, Origin, Pretraining, RunDir, pretrain};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
-/// The result in `file`, made by `compute` if there is none yet.
-pub(super) fn stored(file: &Path, compute: impl FnOnce() -> Result<Value>) -> Result<Value> {
-    if !file.is_file() {
-        files::write_atomic(file, compute()?.to_string().as_bytes())?;
-    }
-    let text = std::fs::read_to_string(file).map_err(|error| Error::io(file, "read the result", error))?;
-    let damaged = |_| Error::format(file, "no result of an experiment; remove the file to compute it again");
-    serde_json::from_str(&text).map_err(damaged)
+/// A result and the file that holds it.
+pub(super) struct Stored {
+    file: PathBuf,
+    pub(super) value: Value,
 }
 
-/// The number in `result` that `keys` lead to.
-pub(super) fn score(result: &Value, keys: &[&str]) -> Result<f64> {
-    let found = keys.iter().try_fold(result, |value, key| value.get(key)).and_then(Value::as_f64);
-    found.ok_or_else(|| {
-        Error::Config(format!("a stored result lacks {}; remove it to compute it again", keys.join(".")))
-    })
+impl Stored {
+    /// The result in `file`, made by `compute` if there is none yet.
+    pub(super) fn open(file: PathBuf, compute: impl FnOnce() -> Result<Value>) -> Result<Self> {
+        if !file.is_file() {
+            let text = serde_json::to_string_pretty(&compute()?).unwrap_or_default();
+            files::write_atomic(&file, format!("{text}\n").as_bytes())?;
+        }
+        // What was just computed is read back too: the last bit of a number may change on its way through JSON, and an
+        // experiment in one go must give what an interrupted one gives.
+        let text = std::fs::read_to_string(&file).map_err(|error| Error::io(&file, "read the result", error))?;
+        let value = serde_json::from_str(&text);
+        let damaged = |_| Error::format(&file, "no result of an experiment; remove the file to compute it again");
+        Ok(Self { value: value.map_err(damaged)?, file })
+    }
+
+    /// The number that `keys` lead to.
+    pub(super) fn number(&self, keys: &[&str]) -> Result<f64> {
+        let found = keys.iter().try_fold(&self.value, |value, key| value.get(key)).and_then(Value::as_f64);
+        found.ok_or_else(|| {
+            let message = format!("the result lacks {}; remove the file to compute it again", keys.join("."));
+            Error::format(&self.file, message)
+        })
+    }
 }
 
 /// The weights of the pretraining in `folder`, trained on `split` if they are not yet.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
-use super::stored::{encoder, score, stored};
+use super::stored::{Stored, encoder};
 
 use crate::backbone::initialise;
 use crate::dataset::{Dataset, Portion, Split, split_validation};
@@ -160,7 +160,7 @@ impl Experiment<'_> {
 
     /// Macro F1 and accuracy of `cell` on the test images.
     fn score(&self, cell: Cell, context: &mut Context<'_>) -> Result<(f64, f64)> {
-        let result = stored(&self.folder(cell).join("result.json"), || {
+        let result = Stored::open(self.folder(cell).join("result.json"), || {
             let labelled = cell.chosen.select(&self.dataset.train, cell.budget, cell.seed)?;
             let way = self.best_way(cell, context)?;
             let model = self.train(cell, way, &self.dataset.train, &labelled, &self.folder(cell), context)?;
@@ -168,7 +168,7 @@ impl Experiment<'_> {
             let report = ClassificationReport::new(&test.labels, &predict(&model, &test.images)?)?.to_json();
             Ok(json!({ "way": way, "report": report }))
         })?;
-        Ok((score(&result, &["report", "macro avg", "f1-score"])?, score(&result, &["report", "accuracy"])?))
+        Ok((result.number(&["report", "macro avg", "f1-score"])?, result.number(&["report", "accuracy"])?))
     }
 
     /// Which of an arm's ways of training is best on the validation images, at this budget.
@@ -185,7 +185,7 @@ impl Experiment<'_> {
         let cell = if cell.arm == Arm::SelfTrained { Cell { arm: Arm::FineTuned, ..cell } } else { cell };
         let Cell { arm, chosen, budget, .. } = cell;
         let file = self.run.join(format!("tuning/{}/{}-{budget}.json", arm.name(), chosen.name()));
-        let result = stored(&file, || {
+        let result = Stored::open(file.clone(), || {
             let cell = Cell { budget: budget.min(self.learning.len()), seed: 0, ..cell };
             let labelled = chosen.select(&self.learning, cell.budget, 0)?;
             let mut scores = Vec::new();
@@ -193,13 +193,12 @@ impl Experiment<'_> {
                 let folder = file.with_extension("").join(format!("way-{way}"));
                 let model = self.train(cell, way, &self.learning, &labelled, &folder, context)?;
                 let predicted = predict(&model, &self.validation.images)?;
-                let report = ClassificationReport::new(&self.validation.labels, &predicted)?.to_json();
-                scores.push(score(&report, &["macro avg", "f1-score"])?);
+                scores.push(ClassificationReport::new(&self.validation.labels, &predicted)?.macro_average().f1);
             }
             let best = (0..ways).fold(0, |best, way| if scores[way] > scores[best] { way } else { best });
             Ok(json!({ "best": best, "macro_f1": scores }))
         })?;
-        Ok((score(&result, &["best"])? as usize).min(ways - 1))
+        Ok((result.number(&["best"])? as usize).min(ways - 1))
     }
 
     /// A classifier by one way of an arm, from the labels of `labelled` among `train`.
