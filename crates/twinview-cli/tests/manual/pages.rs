@@ -71,21 +71,15 @@ impl Page {
 
     /// The lines outside of blocks, with their numbers.
     pub(crate) fn prose(&self) -> Vec<(usize, &str)> {
-        let mut inside = false;
-        let outside = |line: &str| {
-            let fence = line.starts_with("```");
-            inside ^= fence;
-            !inside && !fence
-        };
-        self.text
-            .lines()
-            .enumerate()
-            .map(|(number, line)| (number + 1, line))
-            .filter({
-                let mut outside = outside;
-                move |(_, line)| outside(line)
-            })
-            .collect()
+        let (mut prose, mut inside) = (Vec::new(), false);
+        for (number, line) in self.text.lines().enumerate() {
+            if line.starts_with("```") {
+                inside = !inside;
+            } else if !inside {
+                prose.push((number + 1, line));
+            }
+        }
+        prose
     }
 }
 
