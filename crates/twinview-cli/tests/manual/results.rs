@@ -38,7 +38,7 @@ fn table(report: &Value) -> String {
 fn written(text: &str) -> (String, usize) {
     let (mut written, mut rest, mut count) = (String::new(), text, 0);
     while let Some((start, marker)) =
-        ["<!-- table: ", "<!-- verdict: "].into_iter().filter_map(|marker| Some((rest.find(marker)?, marker))).min()
+        ["\n<!-- table: ", "\n<!-- verdict: "].into_iter().filter_map(|marker| Some((rest.find(marker)?, marker))).min()
     {
         let body = start + rest[start..].find("-->\n").expect("-->") + 4;
         let end = body + rest[body..].find("<!-- end -->").expect("<!-- end -->");
