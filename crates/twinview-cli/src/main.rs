@@ -4,6 +4,8 @@
 mod args;
 mod commands;
 mod output;
+#[cfg(test)]
+mod reference;
 mod session;
 mod settings;
 mod stop;
@@ -32,6 +34,8 @@ fn run(command: Command) -> twinview::Result<()> {
         Command::Import(args) => commands::convert(&args),
         Command::Export(args) => commands::convert(&args),
         Command::Bench(args) => commands::experiment::bench(&args),
+        Command::Completions(args) => commands::program::completions(&args),
+        Command::Man(args) => commands::program::man(&args),
     }
 }
 

@@ -2,6 +2,13 @@
 //!
 //! Every message says what was read, what was found, what was expected and what to do next, because it
 //! is shown to the user as it stands.
+//!
+//! ```
+//! use twinview::Error;
+//!
+//! let error = Error::format("weights.pt", "is empty, expected a state dict; copy the file again");
+//! assert_eq!(error.to_string(), "weights.pt: is empty, expected a state dict; copy the file again");
+//! ```
 
 use std::path::{Path, PathBuf};
 

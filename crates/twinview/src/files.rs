@@ -1,4 +1,14 @@
 //! Writing files so that a crash leaves either the old content or the new, never half of it.
+//!
+//! ```
+//! use twinview::files::write_atomic;
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("notes/result.txt");
+//! write_atomic(&path, b"done")?;
+//! assert_eq!(std::fs::read(&path).unwrap(), b"done");
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -39,7 +39,8 @@ pub mod experiment;
 
 pub use error::{Error, Result};
 
-/// Compiles the example of the README.
+/// Compiles the example of the README, and that of the manual.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
-struct Readme;
+#[doc = include_str!("../../../docs/howto/library.md")]
+struct Examples;

@@ -5,6 +5,16 @@
 //! generator state to save.
 //!
 //! The generator is Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC'11).
+//!
+//! ```
+//! use twinview::random::{Purpose, Stream};
+//!
+//! let views = Stream::new(42, Purpose::View);
+//! let draw = |sample| views.at(0, sample, 1).uniform();
+//! let first = draw(7);
+//! assert_ne!(draw(8), first);
+//! assert_eq!(draw(7), first); // whatever was drawn in between
+//! ```
 
 /// What a stream is for. Two purposes never share a draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,17 @@
 //!
 //! This is what files hold and what models read and write; how the files are laid out is the business of
 //! `weights`.
+//!
+//! ```
+//! use twinview::state::{Array, StateDict};
+//!
+//! let state = StateDict::from([
+//!     ("backbone.2.num_batches_tracked".to_owned(), Array::counter(200)),
+//!     ("fc.0.bias".to_owned(), Array::f32([2], vec![0.5, -1.0])),
+//! ]);
+//! assert_eq!(state["fc.0.bias"].kind(), "F32");
+//! assert_eq!(state["backbone.2.num_batches_tracked"].kind(), "I64");
+//! ```
 
 use std::collections::BTreeMap;
 

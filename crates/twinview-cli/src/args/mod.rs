@@ -1,11 +1,13 @@
 //! The command line: what each command takes.
 
 mod experiment;
+mod program;
 mod shared;
 mod training;
 mod weights;
 
 pub(crate) use experiment::{BenchArgs, LabelsArgs, MethodsArgs, ReproduceArgs};
+pub(crate) use program::{CompletionsArgs, ManArgs};
 pub(crate) use shared::{DataArgs, LabelArgs, PresetName, ReportArgs, ShowArgs, SplitName};
 pub(crate) use training::{FinetuneArgs, HeadName, PretrainArgs, ProbeArgs, RunArgs, SelftrainArgs, TrainArgs};
 pub(crate) use weights::{ConvertArgs, EmbedArgs, EvaluateArgs};
@@ -56,6 +58,10 @@ pub(crate) enum Command {
     Export(ConvertArgs),
     /// Time the parts of a pretraining step
     Bench(BenchArgs),
+    /// Shell completions, on standard output
+    Completions(CompletionsArgs),
+    /// Manual pages
+    Man(ManArgs),
 }
 
 #[derive(Subcommand)]

@@ -2,7 +2,7 @@
 
 use crate::support::Lab;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 18] = [
     "reproduce",
     "data",
     "data fetch",
@@ -10,11 +10,17 @@ const COMMANDS: [&str; 12] = [
     "train",
     "pretrain",
     "probe",
+    "finetune",
+    "selftrain",
+    "experiment labels",
+    "experiment methods",
     "evaluate",
     "embed",
     "import",
     "export",
     "bench",
+    "completions",
+    "man",
 ];
 
 #[test]
@@ -66,4 +72,37 @@ fn wrong_usage_exits_with_2() {
         assert_eq!(outcome.stdout, "", "{arguments}");
     }
     assert!(!lab.exists("run"));
+}
+
+#[test]
+fn shells_and_man_know_every_command() {
+    let lab = Lab::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = lab.succeeds(&format!("completions {shell}"));
+        let words = COMMANDS.iter().flat_map(|command| command.split(' '));
+        words.for_each(|word| assert!(script.contains(word), "{shell}: {word}"));
+        assert!(script.contains("stratified"), "{shell}");
+    }
+    assert!(lab.succeeds("man").contains(".TH twinview 1"));
+    assert_eq!(lab.succeeds("man --out pages"), "pages\n");
+    for command in COMMANDS {
+        let page = String::from_utf8(lab.read(&format!("pages/twinview-{}.1", command.replace(' ', "-")))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS") && page.contains(&format!("twinview {command}")), "{page}");
+    }
+    lab.write("file", "");
+    lab.fails("man --out file/pages", &["file/pages"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn bash_reads_its_completions() {
+    let lab = Lab::new();
+    lab.write("completions.bash", lab.succeeds("completions bash"));
+    // What bash offers for `twinview data sh`.
+    let asked = "source completions.bash; COMP_WORDS=(twinview data sh); COMP_CWORD=2; _twinview twinview sh data; \
+                 echo \"${COMPREPLY[@]}\"";
+    let answer = std::process::Command::new("bash").args(["-c", asked]).current_dir(lab.path("")).output();
+    // A system without bash needs no completions for it.
+    let Ok(answer) = answer else { return };
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "show\n", "{}", String::from_utf8_lossy(&answer.stderr));
 }

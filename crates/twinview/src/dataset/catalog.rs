@@ -1,4 +1,13 @@
 //! The MNIST-shaped datasets that are known by name.
+//!
+//! ```
+//! use twinview::dataset::catalog;
+//!
+//! let entry = catalog::find("kmnist")?;
+//! assert_eq!((entry.train_len, entry.class_names.len()), (60_000, 10));
+//! assert!(catalog::find("imagenet").is_err());
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 use super::idx::Kind;
 use crate::{Error, Result};

@@ -1,4 +1,14 @@
 //! How good predictions and embeddings are, from plain slices.
+//!
+//! ```
+//! use twinview::evaluation::{ClassificationReport, Summary};
+//!
+//! let report = ClassificationReport::new(&[0, 0, 1, 1], &[0, 1, 1, 1])?;
+//! assert_eq!(report.to_json()["accuracy"], 0.75);
+//! let over_seeds = Summary::of(&[0.80, 0.81, 0.82]).unwrap();
+//! assert_eq!(over_seeds.to_string(), "0.810 ± 0.010");
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 mod advisor;
 mod alignment;

@@ -1,4 +1,16 @@
 //! Whole experiments, composed from everything else.
+//!
+//! ```
+//! use twinview::experiment::{merged, method_recipe};
+//! use twinview::training::Pretraining;
+//!
+//! let recipe = method_recipe("simclr").unwrap_or_default();
+//! let settings: Pretraining = merged(recipe, None, &["epochs=5".to_owned()])?;
+//! assert_eq!(settings.plan.epochs, 5);
+//! // A name that no setting has is refused.
+//! assert!(merged::<Pretraining>(recipe, None, &["epoch=5".to_owned()]).is_err());
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 mod arm;
 mod benchmark;

@@ -2,6 +2,25 @@
 //!
 //! A method says which heads it wants around an encoder ([`Heads`]) and turns views into a loss; the [`Network`] with
 //! those heads is the same type for all, so that training, checkpoints and weights know no method by name.
+//!
+//! ```
+//! use burn::tensor::{Distribution, Tensor};
+//! use twinview::dataset::Images;
+//! use twinview::experiment::{merged, method_recipe};
+//! use twinview::method::Views;
+//! use twinview::optim::Progress;
+//! use twinview::training::{Pretraining, cpu};
+//!
+//! let images = Images::new(1, 28, 28, vec![0; 4 * 28 * 28]);
+//! let settings: Pretraining = merged(method_recipe("simclr").unwrap_or_default(), None, &[])?;
+//! let network = settings.network(&images, &cpu());
+//! // Two views of each of the four images.
+//! let pixels = Tensor::random([2 * 4, 1, 28, 28], Distribution::Uniform(0.0, 1.0), &cpu());
+//! let views = Views { pixels, count: 2, labels: None };
+//! let step = settings.method.step(&network, views, Progress { step: 0, steps: 1, steps_per_epoch: 1 });
+//! assert!(step.loss.into_scalar::<f32>() > 0.0);
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 mod barlow_twins;
 mod byol;

@@ -2,6 +2,16 @@
 //! of parameters, gradients of several batches.
 //!
 //! An [`OptimizerConfig`] is what a recipe holds, an [`Optimizer`] what moves a model.
+//!
+//! ```
+//! use twinview::optim::{CosineConfig, Progress, Schedule};
+//!
+//! let schedule = Schedule::Cosine(CosineConfig { warmup_epochs: 1.0, ..CosineConfig::default() });
+//! let factor = |step| schedule.factor(Progress { step, steps: 100, steps_per_epoch: 10 });
+//! assert_eq!(factor(0), 0.1);
+//! assert_eq!(factor(9), 1.0); // the end of the warm-up
+//! assert_eq!(factor(99), 0.0);
+//! ```
 
 mod accumulate;
 mod adamw;

@@ -2,6 +2,18 @@
 //!
 //! People are told by a [`Reporter`]: progress on a terminal, lines in a log. Files are written by any number of [`Sink`]s:
 //! `metrics.jsonl` always, and what [`Tracking`] asks for. A [`Tracker`] holds the sinks of one training.
+//!
+//! ```
+//! use twinview::tracking::{Entry, MetricsLog, Sink};
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("metrics.jsonl");
+//! let mut log = MetricsLog::resume(&path, 0)?;
+//! log.log(10, &[Entry::Epoch(vec![("loss", 0.5)])])?;
+//! log.log(20, &[Entry::Epoch(vec![("loss", 0.25)])])?;
+//! assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 mod colour;
 mod entry;

@@ -1,4 +1,29 @@
 //! The training loop, and what makes it survive: run directories, checkpoints, resume.
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use twinview::backbone::initialise;
+//! use twinview::dataset::{self, Request};
+//! use twinview::method::ClassifierConfig;
+//! use twinview::tracking::{Quiet, Tracking};
+//! use twinview::training::{self, Context, Origin, Plan, RunDir};
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("run");
+//! let data = dataset::open(&Request { shapes: (60, 20), ..Request::new("shapes") }, &mut |_| {})?;
+//! let plan = Plan::new(1, 20, 0.01);
+//! let run = RunDir::open(&path, &plan, false, &Origin { version: "example".into(), dataset: data.name })?;
+//! let (interrupt, tracking) = (AtomicBool::new(false), Tracking::default());
+//! let mut context =
+//!     Context { device: training::cpu(), interrupt: &interrupt, reporter: &mut Quiet, tracking: &tracking };
+//!
+//! let model = initialise(ClassifierConfig::article().init(&context.device), plan.seed);
+//! let model = training::train_classifier(model, "Example", &data.train, &plan, &run, &mut context)?;
+//! assert!(run.is_finished());
+//! assert_eq!(training::predict(&model, &data.test.images)?.len(), 20);
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 mod checkpoint;
 mod fit;

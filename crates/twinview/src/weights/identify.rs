@@ -1,4 +1,20 @@
 //! Which model a file of weights is for, told from the names and shapes in it.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use twinview::backbone::state_dict;
+//! use twinview::method::ClassifierConfig;
+//! use twinview::{training, weights};
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("classifier.safetensors");
+//! let model = ClassifierConfig::article().init(&training::cpu());
+//! weights::save(&path, &state_dict(&model), &BTreeMap::new())?;
+//! let kind = weights::identify(&weights::load(&path)?)?;
+//! assert!(kind.to_string().starts_with("classifier of 10 classes"));
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 use std::fmt;
 

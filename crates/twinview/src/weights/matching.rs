@@ -3,6 +3,28 @@
 //! Weights that were meant to arrive and did not are the worst kind of silence: the model trains, reports and is
 //! wrong. So a load in which nothing matched, or a shape differs, always fails, and one that leaves a part of the
 //! model as it was fails unless that is asked for.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use twinview::state::{Array, StateDict};
+//! use twinview::weights::{self, Scope, match_into};
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("simsiam.safetensors");
+//! let state = |names: [&str; 2], value| {
+//!     StateDict::from(names.map(|name| (name.to_owned(), Array::f32([1], vec![value]))))
+//! };
+//! weights::save(&path, &state(["backbone.0.bias", "prediction_mlp.0.bias"], 1.0), &BTreeMap::new())?;
+//! let (file, model) = (weights::load(&path)?, state(["backbone.0.bias", "fc.0.bias"], 0.0));
+//!
+//! let (loaded, report) = match_into(&model, &file, &Scope::prefixes(["backbone."]))?;
+//! assert_eq!(loaded["backbone.0.bias"], Array::f32([1], vec![1.0]));
+//! assert_eq!(report.kept, ["fc.0.bias"]);
+//! // Nothing of the head is in the file.
+//! assert!(match_into(&model, &file, &Scope::prefixes(["fc."])).is_err());
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -9,6 +9,16 @@
 //!
 //! The canonical names are the listing's: `backbone.{0,3,6}` (convolutions), `backbone.{2,5,8}` (BatchNorm), the
 //! classifier head `fc.{0,2}`, SimSiam's predictor `prediction_mlp.{0,1,3}`.
+//!
+//! ```
+//! use twinview::state::{Array, StateDict};
+//! use twinview::weights::names::canonical;
+//!
+//! let saved = StateDict::from([("module.fc.0.bias".to_owned(), Array::f32([1], vec![0.5]))]);
+//! let (state, renamed) = canonical(saved).unwrap();
+//! assert!(state.contains_key("fc.0.bias"));
+//! assert_eq!(renamed[0].to_string(), "module.fc.0.bias → fc.0.bias");
+//! ```
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,6 +2,18 @@
 //!
 //! <https://huggingface.co/docs/safetensors>. A written file loads in Python with `safetensors.torch.load_file`
 //! and `load_state_dict(strict=True)`, and is byte for byte what `safetensors.torch.save_file` would write.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use twinview::state::{Array, StateDict};
+//! use twinview::weights::safetensors::to_bytes;
+//!
+//! let state = StateDict::from([("bias".to_owned(), Array::f32([1], vec![0.5]))]);
+//! let bytes = to_bytes(&state, &BTreeMap::new())?;
+//! assert!(bytes.ends_with(&0.5f32.to_le_bytes()));
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -6,6 +6,19 @@
 //! What a function calls a target is a constant to it: no gradient flows there, whatever the caller passes.
 //!
 //! SimSiam's and BYOL's loss is [`negative_cosine_similarity`](super::negative_cosine_similarity).
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use twinview::method::loss::nt_xent;
+//!
+//! let device = Device::flex();
+//! let loss = |second: [[f32; 2]; 2]| {
+//!     let first = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0]], &device);
+//!     nt_xent(first, Tensor::from_floats(second, &device), 0.2).into_scalar::<f32>()
+//! };
+//! // Views of one image that agree, and views that look like the other image's.
+//! assert!(loss([[1.0, 0.0], [0.0, 1.0]]) < loss([[0.0, 1.0], [1.0, 0.0]]));
+//! ```
 
 mod barlow_twins;
 mod dcl;

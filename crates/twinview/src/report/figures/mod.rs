@@ -3,6 +3,18 @@
 //! Every function gives a [`Figure`]; [`Figure::save`] writes it. Text is drawn with a font that is built
 //! in, sizes are measured before they are drawn, and the same input gives the same bytes. Colours can be
 //! told apart with the common kinds of colour blindness.
+//!
+//! ```
+//! use twinview::evaluation::ConfusionMatrix;
+//! use twinview::report::figures;
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("confusion.png");
+//! let matrix = ConfusionMatrix::new(&[0, 1, 1], &[0, 1, 0], 2)?;
+//! figures::confusion_matrix(&matrix, &["cat".to_owned(), "dog".to_owned()]).save(&path)?;
+//! assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG"));
+//! # Ok::<(), twinview::Error>(())
+//! ```
 
 mod canvas;
 mod chart;

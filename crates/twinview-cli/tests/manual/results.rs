@@ -1,0 +1,99 @@
+//! Numbers in the pages are those of `docs/results`.
+//!
+//! Between `<!-- table: NAME -->` or `<!-- verdict: NAME -->` and `<!-- end -->` stands what the JSON file
+//! `docs/results/NAME/report.json` says. `UPDATE_DOCS=1` writes it.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::pages::{pages, root};
+
+fn report(name: &str) -> Value {
+    let path = root().join(format!("docs/results/{name}/report.json"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The table of arms.
+fn table(report: &Value) -> String {
+    let mut table = "| Arm | Labels | Updates | Macro F1 | Accuracy | Article |\n\
+                     | --- | ---: | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for arm in report["arms"].as_array().unwrap() {
+        let summary = &report["summary"][arm["arm"].as_str().unwrap()];
+        let score = |name: &str| {
+            let [mean, sd] = ["mean", "sd"].map(|part| summary[name][part].as_f64().unwrap());
+            format!("{mean:.3} ± {sd:.3}")
+        };
+        let (title, labels, updates) = (arm["title"].as_str().unwrap(), &arm["labels"], &arm["updates"]);
+        let published = arm["published"].as_f64().map_or("–".to_owned(), |published| format!("{published:.2}"));
+        let (macro_f1, accuracy) = (score("macro_f1"), score("accuracy"));
+        table.push_str(&format!("| {title} | {labels} | {updates} | {macro_f1} | {accuracy} | {published} |\n"));
+    }
+    table
+}
+
+/// `text` with everything between markers as the results have it, and how many markers there are.
+fn written(text: &str) -> (String, usize) {
+    let (mut written, mut rest, mut count) = (String::new(), text, 0);
+    while let Some((start, marker)) =
+        ["\n<!-- table: ", "\n<!-- verdict: "].into_iter().filter_map(|marker| Some((rest.find(marker)?, marker))).min()
+    {
+        let body = start + rest[start..].find("-->\n").expect("-->") + 4;
+        let end = body + rest[body..].find("<!-- end -->").expect("<!-- end -->");
+        let report = report(rest[start + marker.len()..body - 5].trim());
+        written.push_str(&rest[..body]);
+        written.push_str(&match marker.contains("table") {
+            true => table(&report),
+            // On lines of their own, a blank one between, so that Markdown does not read the markers into it.
+            false => format!("\n{}\n\n", report["verdict"].as_str().unwrap()),
+        });
+        rest = &rest[end..];
+        count += 1;
+    }
+    (written + rest, count)
+}
+
+#[test]
+fn numbers_are_those_of_the_results() {
+    let mut markers = 0;
+    for page in pages() {
+        let (expected, count) = written(&page.text);
+        markers += count;
+        if std::env::var_os("UPDATE_DOCS").is_some() && page.text != expected {
+            fs::write(root().join(&page.name), &expected).unwrap();
+            continue;
+        }
+        let message = "holds other numbers than docs/results; write them with: \
+                       UPDATE_DOCS=1 cargo test --release -p twinview-cli --test manual";
+        assert!(page.text == expected, "{}: {message}", page.name);
+    }
+    assert!(markers >= 3, "{markers} markers");
+}
+
+#[test]
+fn reports_say_the_same_in_markdown_and_json() {
+    for name in ["article", "quick"] {
+        let text = fs::read_to_string(root().join(format!("docs/results/{name}/report.md"))).unwrap();
+        let report = report(name);
+        assert!(text.contains(&table(&report)), "{name}: {}", table(&report));
+        assert!(text.contains(report["verdict"].as_str().unwrap()), "{name}");
+    }
+}
+
+/// A score in a sentence, such as 0.832 ± 0.001, stands in a report too.
+#[test]
+fn scores_in_sentences_are_measured() {
+    let reports = ["article", "quick"].map(|name| table(&report(name)));
+    for page in pages().iter().filter(|page| ["README.md", "docs/article.md"].contains(&page.name.as_str())) {
+        for (place, _) in page
+            .text
+            .match_indices(" ± ")
+            .filter(|(place, _)| page.text[..*place].ends_with(|c: char| c.is_ascii_digit()))
+        {
+            let score: String = page.text[place - 5..].chars().take(13).collect();
+            assert!(reports.iter().any(|report| report.contains(&score)), "{}: {score}", page.name);
+        }
+    }
+}
