@@ -153,3 +153,26 @@ pub(super) fn with_context(
     }
     output::line(run.path().display())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinview::training::{HeadPlan, Statistics};
+
+    fn written(plan: impl Serialize) -> String {
+        let (command, dataset) = ("train", "shapes");
+        let config = Config { command, dataset, labels: Some(3), chosen: Some("all"), weights: None, plan };
+        toml::to_string(&config).unwrap()
+    }
+
+    /// Run directories are opened by the same text.
+    #[test]
+    fn a_training_on_the_articles_encoder_is_written_as_before_there_was_another() {
+        let plan = Plan { accumulate: 2, ..Plan::new(10, 64, 1e-3) };
+        assert_eq!(written(WithBackbone { plan: plan.clone(), backbone: None }), written(&plan));
+        let head = HeadPlan { statistics: Statistics::Updating, plan };
+        assert_eq!(written(WithBackbone { plan: head.clone(), backbone: None }), written(&head));
+        let chosen = WithBackbone { plan: head, backbone: Some(Architecture::default()) };
+        assert!(written(chosen).contains("[plan.backbone]\nname = \"conv\""));
+    }
+}
