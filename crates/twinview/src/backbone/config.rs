@@ -42,6 +42,11 @@ impl Architecture {
     /// Names the setting, its value and what it may be.
     pub fn validate(&self) -> Result<()> {
         match self {
+            // Files of weights are recognised by their three convolutions.
+            Self::Conv(config) if config.widths.len() != 3 => {
+                let found = &config.widths;
+                Err(Error::Config(format!("backbone.widths = {found:?} makes no encoder; expected three sizes")))
+            }
             Self::Conv(config) => at_least_one("widths", &config.widths),
             Self::Resnet18(config) => {
                 at_least_one("width", &[config.width])?;
@@ -52,7 +57,7 @@ impl Architecture {
 }
 
 fn at_least_one(name: &str, sizes: &[usize]) -> Result<()> {
-    if sizes.is_empty() || sizes.contains(&0) {
+    if sizes.contains(&0) {
         return Err(Error::Config(format!(
             "backbone.{name} = {sizes:?} makes no encoder; expected sizes of at least 1"
         )));

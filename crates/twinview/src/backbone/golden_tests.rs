@@ -159,3 +159,16 @@ fn names_are_those_of_pytorch() {
     let resnet = names(BackboneConfig { in_channels: 3, architecture: Architecture::Resnet18(resnet) });
     assert_eq!(resnet, Golden::read().below("odd/weights/").into_keys().collect::<Vec<_>>());
 }
+
+#[test]
+fn a_resnet_begins_with_weights_like_torchvisions() {
+    let architecture = Architecture::Resnet18(ResNetConfig { width: 8, blocks: [1; 4] });
+    let state =
+        state_dict(&initialise(BackboneConfig { in_channels: 1, architecture }.init(&crate::training::cpu()), 5));
+    for (name, fan_out) in [("layer4.0.conv2.weight", 64.0 * 9.0), ("layer4.0.downsample.0.weight", 64.0)] {
+        let weights = floats(&state[name]);
+        let variance = weights.iter().map(|weight| weight * weight).sum::<f32>() / weights.len() as f32;
+        assert!((variance * fan_out / 2.0 - 1.0).abs() < 0.1, "{name}: {variance}");
+    }
+    assert!(floats(&state["layer4.0.bn2.weight"]).iter().all(|&scale| scale == 1.0));
+}
