@@ -35,6 +35,7 @@ mod pack;
 mod plan;
 mod predictor;
 mod product;
+mod residual;
 mod rows_norm;
 mod simsiam;
 mod stack;
@@ -56,6 +57,10 @@ pub use operation::{
     conv_relu_bn_stack_of_bytes,
 };
 pub use plan::BlockShape;
+pub use residual::{
+    ConvNorm, LayerStatistics, ResidualBlock, ResidualNetwork, residual_network, residual_network_inference,
+    residual_network_of_bytes,
+};
 pub use rows_norm::batch_norm;
 pub use simsiam::{Predictor, simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};

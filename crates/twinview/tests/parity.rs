@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
-use twinview::backbone::ConvStackConfig;
+use twinview::backbone::BackboneConfig;
 use twinview::backbone::{Mode, TorchNames, load_state_dict, state_dict};
 use twinview::method::{Classifier, ClassifierConfig, Method, Network, SimSiam, Views, cross_entropy};
 use twinview::optim::{LearningRate, Optimizer, OptimizerConfig, Progress};
@@ -108,7 +108,7 @@ fn check<M: TorchNames>(name: &str, mut model: M, learning_rate: f32, loss: impl
 fn simsiam_trains_as_in_pytorch() {
     let device = Device::flex().autodiff();
     let method = SimSiam::default();
-    let network = Network::new(&ConvStackConfig::article(), 2048, &method.heads(), 0, &device);
+    let network = Network::new(&BackboneConfig::article(), 2048, &method.heads(), 0, &device);
     check("simsiam", filled(network), 0.05, |network, step| {
         let views = Views { pixels: images(step, &[0, 1], &device), count: 2, labels: None };
         method.step(network, views, Progress { step: 0, steps: 1, steps_per_epoch: 1 }).loss

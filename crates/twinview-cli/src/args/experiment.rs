@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::shared::{DataArgs, MethodName, PresetName, RecipeArgs, ReportArgs, method_name};
+use super::shared::{BackboneArgs, DataArgs, MethodName, PresetName, RecipeArgs, ReportArgs, method_name};
 
 #[derive(Args)]
 pub(crate) struct MethodsArgs {
     /// The methods, separated by commas [default: all]
     #[arg(long, value_parser = method_name(), value_delimiter = ',')]
     pub(crate) methods: Vec<MethodName>,
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
     /// Most epochs of a pretraining; recipes that are longer are cut
     #[arg(long, default_value_t = 20)]
     pub(crate) epochs: u64,
@@ -40,6 +42,8 @@ pub(crate) struct LabelsArgs {
     /// The method that pretrains
     #[arg(long, value_parser = method_name(), default_value = "simclr")]
     pub(crate) method: MethodName,
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
     /// Trainings of each arm at each budget [default: 3]
     #[arg(long)]
     pub(crate) seeds: Option<u64>,
@@ -92,6 +96,8 @@ pub(crate) struct BenchArgs {
     /// What is timed
     #[arg(long, value_parser = method_name(), default_value = "simsiam")]
     pub(crate) method: MethodName,
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
     /// Whose views and optimiser are timed
     #[arg(long, value_enum, default_value = "article")]
     pub(crate) recipe: PresetName,

@@ -8,7 +8,7 @@ mod weights;
 
 pub(crate) use experiment::{BenchArgs, LabelsArgs, MethodsArgs, ReproduceArgs};
 pub(crate) use program::{CompletionsArgs, ManArgs};
-pub(crate) use shared::{DataArgs, LabelArgs, PresetName, ReportArgs, ShowArgs, SplitName};
+pub(crate) use shared::{BackboneArgs, DataArgs, LabelArgs, PresetName, ReportArgs, ShowArgs, SplitName};
 pub(crate) use training::{FinetuneArgs, HeadName, PretrainArgs, ProbeArgs, RunArgs, SelftrainArgs, TrainArgs};
 pub(crate) use weights::{ConvertArgs, EmbedArgs, EvaluateArgs};
 

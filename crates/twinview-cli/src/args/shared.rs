@@ -1,10 +1,12 @@
 //! What several commands take.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use twinview::experiment::{METHODS, method_recipe};
+use twinview::backbone::Architecture;
+use twinview::experiment::{METHODS, method_recipe_on};
 use twinview::tracking::SinkKind;
 
 /// Which dataset, and where it is.
@@ -72,9 +74,9 @@ pub(crate) struct LabelArgs {
 pub(crate) struct MethodName(pub(crate) &'static str);
 
 impl MethodName {
-    /// Its recipe.
-    pub(crate) fn recipe(self) -> &'static str {
-        method_recipe(self.0).unwrap_or_default()
+    /// Its recipe with an encoder named `backbone`.
+    pub(crate) fn recipe(self, backbone: &str) -> Cow<'static, str> {
+        method_recipe_on(self.0, backbone).unwrap_or_default()
     }
 }
 
@@ -82,6 +84,21 @@ pub(crate) fn method_name() -> impl TypedValueParser<Value = MethodName> {
     let known = |name: String| METHODS.iter().find(|(known, _)| *known == name).map(|(known, _)| MethodName(known));
     PossibleValuesParser::new(METHODS.map(|(name, _)| name))
         .try_map(move |name| known(name).ok_or("no method of this name"))
+}
+
+/// Which encoder a network begins with.
+#[derive(Args, Clone)]
+pub(crate) struct BackboneArgs {
+    /// The encoder; --set backbone.KEY=VALUE changes its size [default: conv, the article's]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Architecture::NAMES))]
+    pub(crate) backbone: Option<String>,
+}
+
+impl BackboneArgs {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        self.backbone.as_deref().unwrap_or(Architecture::NAMES[0])
+    }
 }
 
 /// A sink besides `metrics.jsonl`, by name.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::shared::{DataArgs, LabelArgs, MethodName, RecipeArgs, ReportArgs, method_name};
+use super::shared::{BackboneArgs, DataArgs, LabelArgs, MethodName, RecipeArgs, ReportArgs, method_name};
 
 /// What every training command takes.
 #[derive(Args)]
@@ -38,6 +38,8 @@ pub(crate) struct RunArgs {
 #[derive(Args)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
+    #[command(flatten)]
     pub(crate) run: RunArgs,
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
@@ -48,6 +50,8 @@ pub(crate) struct PretrainArgs {
     /// How the views of an image are contrasted; each method has settings of its own
     #[arg(long, value_parser = method_name(), default_value = "simsiam")]
     pub(crate) method: MethodName,
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
@@ -66,8 +70,10 @@ pub(crate) struct ProbeArgs {
     #[arg(long, value_enum, default_value = "mlp")]
     pub(crate) head: HeadName,
     /// Weights with the encoder: a file or a run directory; random ones where absent, as a control
-    #[arg(long, value_name = "FILE|RUN")]
+    #[arg(long, value_name = "FILE|RUN", conflicts_with = "backbone")]
     pub(crate) weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
     #[command(flatten)]

@@ -41,7 +41,7 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
 /// A method and its controls at every budget of labels.
 pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
     let name = args.method.0;
-    let base = format!("name = \"labels-{name}\"\n{}", label_recipe(args.method.recipe())?);
+    let base = format!("name = \"labels-{name}\"\n{}", label_recipe(&args.method.recipe(args.backbone.name()))?);
     let mut changes: Vec<String> = Vec::new();
     changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
     changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
@@ -76,7 +76,7 @@ pub(crate) fn methods(args: MethodsArgs) -> Result<()> {
         dataset: dataset.name.clone(),
         seeds: args.seeds,
         labels: args.first_k,
-        ..MethodsRecipe::new(&names, Some(args.epochs), &args.changes)?
+        ..MethodsRecipe::new(&names, args.backbone.name(), Some(args.epochs), &args.changes)?
     };
     let table = with_context(&args.report, None, AGAIN, |context| {
         experiment::method_table(&recipe, &dataset, &args.run, &settings::command_line(), settings::VERSION, context)
@@ -93,7 +93,7 @@ const AGAIN: &str = "run the same command again";
 /// Times the parts of a pretraining step.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     let recipe: Recipe = merged(preset(args.recipe).0.toml(), None, &[])?;
-    let method: Pretraining = merged(args.method.recipe(), None, &[])?;
+    let method: Pretraining = merged(&args.method.recipe(args.backbone.name()), None, &[])?;
     let settings = Pretraining { plan: recipe.pretraining.plan, ..method };
     let split = data::open(&args.data)?.train;
     let times = benchmark(&settings, &split, args.batch, args.steps, &settings::device())?;

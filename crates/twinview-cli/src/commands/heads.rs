@@ -1,15 +1,15 @@
 //! `twinview probe`, `finetune` and `selftrain`.
 
-use serde::Serialize;
-use twinview::backbone::{initialise, state_dict};
+use serde::{Deserialize, Serialize};
+use twinview::backbone::{Architecture, initialise, state_dict};
 use twinview::dataset::Dataset;
 use twinview::method::{Classifier, ClassifierConfig};
 use twinview::training::{self, HeadPlan, Plan, RunDir, SelfTraining, Statistics, fit_linear_head, open_weights};
-use twinview::weights::{Model, Weights, identify};
+use twinview::weights::{Kind, Model, Weights, identify};
 use twinview::{Error, Result};
 
 use super::data;
-use super::train::{Config, Labelled, as_toml, settled, with_context};
+use super::train::{Config, Labelled, WithBackbone, settled, with_context};
 use crate::args::{FinetuneArgs, HeadName, ProbeArgs, RunArgs, SelftrainArgs};
 use crate::{output, settings};
 
@@ -27,62 +27,82 @@ pub(crate) fn probe(args: ProbeArgs) -> Result<()> {
 
 fn mlp_probe(args: ProbeArgs) -> Result<()> {
     let defaults = HeadPlan { statistics: Statistics::Fixed, plan: Plan::new(100, 32, 1e-3) };
-    let plan: HeadPlan = settled(&args.run, &as_toml(&defaults)?, "plan.")?;
+    let settings = WithBackbone::settled(&args.run, &defaults, &args.backbone, "plan.")?;
+    let plan = &settings.plan;
     let dataset = data::open(&args.run.data)?;
     let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, plan.plan.seed)?;
     plan.validate_for(&split.images)?;
-    let weights = args.weights.as_ref().map(open_weights).transpose()?;
-    let mut model = random(&dataset, Some(ClassifierConfig::ARTICLE_HIDDEN), plan.plan.seed);
-    if let Some(weights) = &weights {
-        model = with_backbone(model, weights, args.run.report.quiet)?;
-    }
+    let hidden = Some(ClassifierConfig::ARTICLE_HIDDEN);
+    let (weights, model) = start(&args, &dataset, hidden, &settings.backbone, plan.plan.seed)?;
     let config = Config {
         command: "probe",
         dataset: &dataset.name,
         labels: Some(split.len()),
         chosen: Some(chosen),
         weights: Some(weights.as_ref().map_or("random".into(), |weights| weights.path.display().to_string())),
-        plan: &plan,
+        plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     with_context(&args.run, &run, |context| {
         if weights.is_none() && plan.statistics == Statistics::Fixed {
             training::calibrate(&model.backbone, &dataset.train.images, plan.plan.seed)?;
         }
-        training::train_head(model, "Head on a frozen encoder", &split, &plan, &run, context).map(drop)
+        training::train_head(model, "Head on a frozen encoder", &split, plan, &run, context).map(drop)
     })
 }
 
+/// Weights, where `args` name some, and a classifier with their encoder, or with a random one of the kind `backbone`.
+fn start(
+    args: &ProbeArgs,
+    dataset: &Dataset,
+    hidden: Option<usize>,
+    backbone: &Option<Architecture>,
+    seed: u64,
+) -> Result<(Option<Weights>, Classifier)> {
+    let Some(path) = &args.weights else {
+        return Ok((None, random(dataset, &backbone.clone().unwrap_or_default(), hidden, seed)));
+    };
+    let weights = open_weights(path)?;
+    let found = identify(&weights)?.backbone;
+    if backbone.as_ref().is_some_and(|backbone| *backbone != found.architecture) {
+        let message = format!("weights of {found}; the setting backbone asks for another. Leave it out with --weights");
+        return Err(Error::format(&weights.path, message));
+    }
+    let model = random(dataset, &found.architecture, hidden, seed);
+    let model = with_backbone(model, &weights, args.run.report.quiet)?;
+    Ok((Some(weights), model))
+}
+
 /// What a linear probe depends on.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LinearPlan {
-    head: &'static str,
+    head: String,
     seed: u64,
 }
 
 fn linear_probe(args: ProbeArgs) -> Result<()> {
     let RunArgs { epochs, batch_size, learning_rate, recipe, .. } = &args.run;
     let is_plan = epochs.is_some() || batch_size.is_some() || learning_rate.is_some();
-    if is_plan || recipe.recipe.is_some() || !recipe.changes.is_empty() {
-        let message = "--head linear has no settings but --seed: its penalty is chosen by cross-validation. Leave out \
-                       --epochs, --batch-size, --learning-rate, --recipe and --set, or use --head mlp";
+    let is_backbone = |change: &String| change.trim_start().starts_with("backbone.");
+    if is_plan || recipe.recipe.is_some() || !recipe.changes.iter().all(is_backbone) {
+        let message = "--head linear has no settings but --seed and backbone: its penalty is chosen by cross-validation. \
+                       Leave out --epochs, --batch-size, --learning-rate, --recipe and --set, or use --head mlp";
         return Err(Error::Config(message.into()));
     }
-    let seed = args.run.seed.unwrap_or(0);
+    let defaults = LinearPlan { head: "linear".to_owned(), seed: 0 };
+    let settings = WithBackbone::settled(&args.run, &defaults, &args.backbone, "")?;
+    let seed = settings.plan.seed;
     let dataset = data::open(&args.run.data)?;
     let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, seed)?;
-    let weights = args.weights.as_ref().map(open_weights).transpose()?;
-    let mut model = random(&dataset, None, seed);
-    if let Some(weights) = &weights {
-        model = with_backbone(model, weights, args.run.report.quiet)?;
-    }
+    let (weights, model) = start(&args, &dataset, None, &settings.backbone, seed)?;
     let config = Config {
         command: "probe",
         dataset: &dataset.name,
         labels: Some(split.len()),
         chosen: Some(chosen),
         weights: Some(weights.as_ref().map_or("random".into(), |weights| weights.path.display().to_string())),
-        plan: LinearPlan { head: "linear", seed },
+        plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     with_context(&args.run, &run, |context| {
@@ -122,7 +142,9 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
             // A head that begins at random would shake the encoder before it knows anything (Kumar et al. 2022,
             // arXiv 2202.10054).
             None => {
-                let model = with_backbone(random(&dataset, None, plan.seed), &weights, args.run.report.quiet)?;
+                let architecture = identify(&weights)?.backbone.architecture;
+                let model = random(&dataset, &architecture, None, plan.seed);
+                let model = with_backbone(model, &weights, args.run.report.quiet)?;
                 fit_linear_head(model, &split, plan.seed)?.0
             }
         };
@@ -163,8 +185,8 @@ pub(crate) fn selftrain(args: SelftrainArgs) -> Result<()> {
 }
 
 /// A classifier of random weights for `dataset`.
-fn random(dataset: &Dataset, hidden: Option<usize>, seed: u64) -> Classifier {
-    let config = ClassifierConfig::for_images(&dataset.train.images, dataset.class_names.len());
+fn random(dataset: &Dataset, architecture: &Architecture, hidden: Option<usize>, seed: u64) -> Classifier {
+    let config = ClassifierConfig::for_images(&dataset.train.images, dataset.class_names.len(), architecture);
     initialise(ClassifierConfig { hidden, ..config }.init(&settings::device()), seed)
 }
 
@@ -179,9 +201,10 @@ fn with_backbone(model: Classifier, weights: &Weights, quiet: bool) -> Result<Cl
 
 /// The classifier that `weights` are, if it tells the classes of `dataset` apart.
 fn classifier(dataset: &Dataset, weights: &Weights) -> Result<Option<Classifier>> {
-    let Model::Classifier { hidden, classes, .. } = identify(weights)?.model else { return Ok(None) };
+    let Kind { model, backbone } = identify(weights)?;
+    let Model::Classifier { hidden, classes, .. } = model else { return Ok(None) };
     if classes != dataset.class_names.len() {
         return Ok(None);
     }
-    Ok(Some(training::load_weights(random(dataset, hidden, 0), weights)?.0))
+    Ok(Some(training::load_weights(random(dataset, &backbone.architecture, hidden, 0), weights)?.0))
 }

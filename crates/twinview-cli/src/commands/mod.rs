@@ -8,14 +8,13 @@ pub(crate) mod train;
 
 use std::path::Path;
 
-use twinview::backbone::ConvStackConfig;
 use twinview::dataset::{Dataset, Split, first_k};
 use twinview::embedding::{Matrix, Umap, extract, write_csv, write_npy};
 use twinview::evaluation::{ClassificationReport, ConfusionMatrix};
 use twinview::method::{Classifier, ClassifierConfig};
 use twinview::report::figures;
 use twinview::training::{KnnProbe, load_backbone, load_weights, open_weights, predict};
-use twinview::weights::{Backbone, Kind, Model, Weights, identify};
+use twinview::weights::{Kind, Model, Weights, identify};
 use twinview::{Error, Result};
 
 use self::train::Labelled;
@@ -37,7 +36,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
             format!("{kind} has no classifier head; train one with twinview probe --weights, or ask with --knn 20");
         return Err(Error::format(&weights.path, message));
     };
-    let config = ClassifierConfig { backbone: backbone_config(&kind), features, hidden, classes };
+    let config = ClassifierConfig { backbone: kind.backbone.clone(), features, hidden, classes };
     let (model, report) = load_weights(config.init(&settings::device()), &weights)?;
     let dataset = data::open_for(&args.data, &weights)?;
     if classes != dataset.class_names.len() {
@@ -137,15 +136,10 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<()> {
 /// A model with the encoder of `weights`, and what the file is.
 fn encoder(weights: &Weights) -> Result<(Classifier, Kind)> {
     let kind = identify(weights)?;
-    let config = ClassifierConfig { backbone: backbone_config(&kind), ..ClassifierConfig::article() };
+    let config = ClassifierConfig { backbone: kind.backbone.clone(), ..ClassifierConfig::article() };
     let (model, report) = load_backbone(config.init(&settings::device()), weights)?;
     output::note(format_args!("{kind}\n{report}"));
     Ok((model, kind))
-}
-
-fn backbone_config(kind: &Kind) -> ConvStackConfig {
-    let Backbone::Article { in_channels, widths } = kind.backbone;
-    ConvStackConfig { in_channels, widths: widths.to_vec() }
 }
 
 fn choose(dataset: &Dataset, split: SplitName) -> &Split {

@@ -1,8 +1,8 @@
 //! `twinview train` and `pretrain`.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use twinview::backbone::initialise;
+use serde::{Deserialize, Serialize};
+use twinview::backbone::{Architecture, initialise};
 use twinview::dataset::{Dataset, Split, first_k, stratified};
 use twinview::experiment::merged;
 use twinview::method::ClassifierConfig;
@@ -10,7 +10,7 @@ use twinview::training::{self, Context, Plan, Pretraining, RunDir};
 use twinview::{Error, Result};
 
 use super::data;
-use crate::args::{LabelArgs, PretrainArgs, RunArgs, TrainArgs};
+use crate::args::{BackboneArgs, LabelArgs, PretrainArgs, RunArgs, TrainArgs};
 use crate::{output, session, settings};
 
 /// What a run directory says of the run that made it.
@@ -30,9 +30,35 @@ pub(super) struct Config<'a, P> {
     pub(super) plan: P,
 }
 
+/// A training, and the encoder that it begins with.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WithBackbone<P> {
+    /// Its settings stand beside `backbone`, not in a table of their own.
+    #[serde(flatten)]
+    pub(super) plan: P,
+    /// The article's where absent, or that of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) backbone: Option<Architecture>,
+}
+
+impl<P: Serialize + DeserializeOwned> WithBackbone<P> {
+    /// `defaults`, changed by what `args` say, and the encoder.
+    pub(super) fn settled(args: &RunArgs, defaults: &P, backbone: &BackboneArgs, prefix: &str) -> Result<Self> {
+        let mut defaults = as_toml(defaults)?;
+        if let Some(name) = &backbone.backbone {
+            defaults.push_str(&format!("\n[backbone]\nname = {name:?}\n"));
+        }
+        let settings: Self = settled(args, &defaults, prefix)?;
+        settings.backbone.iter().try_for_each(Architecture::validate)?;
+        Ok(settings)
+    }
+}
+
 /// Supervised training.
 pub(crate) fn train(args: TrainArgs) -> Result<()> {
-    let plan: Plan = settled(&args.run, &as_toml(&Plan::new(10, 64, 1e-3))?, "")?;
+    let settings = WithBackbone::settled(&args.run, &Plan::new(10, 64, 1e-3), &args.backbone, "")?;
+    let plan = &settings.plan;
     let dataset = data::open(&args.run.data)?;
     let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, plan.seed)?;
     plan.validate_for(&split.images)?;
@@ -42,21 +68,20 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
         labels: Some(split.len()),
         chosen: Some(chosen),
         weights: None,
-        plan: &plan,
+        plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     with_context(&args.run, &run, |context| {
-        let model = initialise(
-            ClassifierConfig::for_images(&split.images, dataset.class_names.len()).init(&context.device),
-            plan.seed,
-        );
-        training::train_classifier(model, "Supervised training", &split, &plan, &run, context).map(drop)
+        let architecture = settings.backbone.clone().unwrap_or_default();
+        let config = ClassifierConfig::for_images(&split.images, dataset.class_names.len(), &architecture);
+        let model = initialise(config.init(&context.device), plan.seed);
+        training::train_classifier(model, "Supervised training", &split, plan, &run, context).map(drop)
     })
 }
 
 /// Self-supervised training.
 pub(crate) fn pretrain(args: PretrainArgs) -> Result<()> {
-    let settings: Pretraining = settled(&args.run, args.method.recipe(), "")?;
+    let settings: Pretraining = settled(&args.run, &args.method.recipe(args.backbone.name()), "")?;
     let dataset = data::open(&args.run.data)?;
     let train = &dataset.train;
     settings.validate_for(&train.images)?;
@@ -127,4 +152,27 @@ pub(super) fn with_context(
         session::with_context(&args.report, args.recipe.recipe.as_deref(), &advice, train)?;
     }
     output::line(run.path().display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinview::training::{HeadPlan, Statistics};
+
+    fn written(plan: impl Serialize) -> String {
+        let (command, dataset) = ("train", "shapes");
+        let config = Config { command, dataset, labels: Some(3), chosen: Some("all"), weights: None, plan };
+        toml::to_string(&config).unwrap()
+    }
+
+    /// Run directories are opened by the same text.
+    #[test]
+    fn a_training_on_the_articles_encoder_is_written_as_before_there_was_another() {
+        let plan = Plan { accumulate: 2, ..Plan::new(10, 64, 1e-3) };
+        assert_eq!(written(WithBackbone { plan: plan.clone(), backbone: None }), written(&plan));
+        let head = HeadPlan { statistics: Statistics::Updating, plan };
+        assert_eq!(written(WithBackbone { plan: head.clone(), backbone: None }), written(&head));
+        let chosen = WithBackbone { plan: head, backbone: Some(Architecture::default()) };
+        assert!(written(chosen).contains("[plan.backbone]\nname = \"conv\""));
+    }
 }

@@ -15,6 +15,8 @@ mod tracking;
 mod weights;
 
 #[cfg(unix)]
+mod backbones;
+#[cfg(unix)]
 mod interruption;
 #[cfg(unix)]
 mod reproduce;

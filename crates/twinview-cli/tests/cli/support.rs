@@ -146,9 +146,10 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A fixture of the folder `golden/weights`.
+/// A fixture of the folder `golden/weights`, or of another folder of `golden` where `name` begins with it.
 pub(crate) fn golden(name: &str) -> String {
-    let path = format!("{}/../../golden/weights/{name}", env!("CARGO_MANIFEST_DIR"));
+    let name = if name.contains('/') { name.to_owned() } else { format!("weights/{name}") };
+    let path = format!("{}/../../golden/{name}", env!("CARGO_MANIFEST_DIR"));
     assert!(Path::new(&path).is_file(), "{path}");
     path
 }

@@ -2,36 +2,38 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 use twinview_kernels::{
     Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference, conv_relu_bn_stack_of_bytes,
 };
 
-use super::{BatchNorm, Mode};
+use super::{BatchNorm, Mode, TorchNames};
 
 /// Shape of a [`ConvStack`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct ConvStackConfig {
-    /// Channels of an image: 1 for grey, 3 for RGB.
-    pub in_channels: usize,
     /// Channels after each block.
     pub widths: Vec<usize>,
 }
 
-impl ConvStackConfig {
-    /// The article's encoder for 28 × 28 grey images: 32, 64 and 128 channels, 2,048 features.
-    pub fn article() -> Self {
-        Self { in_channels: 1, widths: vec![32, 64, 128] }
+impl Default for ConvStackConfig {
+    /// The article's 32, 64 and 128 channels.
+    fn default() -> Self {
+        Self { widths: vec![32, 64, 128] }
     }
+}
 
+impl ConvStackConfig {
     /// Features of an image of `height` × `width` pixels.
     pub fn features(&self, height: usize, width: usize) -> usize {
         let halved = |length: usize| self.widths.iter().fold(length, |length, _| length.div_ceil(2));
-        self.widths.last().map_or(self.in_channels, |&channels| channels) * halved(height) * halved(width)
+        self.widths.last().copied().unwrap_or(0) * halved(height) * halved(width)
     }
 
-    /// A stack with zero weights; see [`initialise`](super::initialise).
-    pub fn init(&self, device: &Device) -> ConvStack {
-        let inputs = std::iter::once(self.in_channels).chain(self.widths.iter().copied());
+    /// A stack with zero weights for images of `in_channels`; see [`initialise`](super::initialise).
+    pub fn init(&self, in_channels: usize, device: &Device) -> ConvStack {
+        let inputs = std::iter::once(in_channels).chain(self.widths.iter().copied());
         let blocks = inputs.zip(&self.widths).map(|(from, &to)| ConvBlock::new(from, to, device)).collect();
         ConvStack { blocks }
     }
@@ -80,11 +82,7 @@ impl ConvStack {
     }
 
     fn running(&self) -> Vec<RunningStatistics> {
-        let running = |block: &ConvBlock| RunningStatistics {
-            mean: block.norm.running_mean.value_sync(),
-            variance: block.norm.running_var.value_sync(),
-        };
-        self.blocks.iter().map(running).collect()
+        self.blocks.iter().map(|block| block.norm.running()).collect()
     }
 
     /// Where its weights live.
@@ -92,11 +90,25 @@ impl ConvStack {
         self.blocks.first().map(|block| block.weight.device()).unwrap_or_default()
     }
 
+    /// Channels of the images it takes.
+    pub fn in_channels(&self) -> usize {
+        self.blocks.first().map_or(1, |block| block.weight.dims()[1])
+    }
+
     /// The shape that makes this stack.
     pub fn config(&self) -> ConvStackConfig {
-        ConvStackConfig {
-            in_channels: self.blocks.first().map_or(1, |block| block.weight.dims()[1]),
-            widths: self.blocks.iter().map(|block| block.weight.dims()[0]).collect(),
+        ConvStackConfig { widths: self.blocks.iter().map(|block| block.weight.dims()[0]).collect() }
+    }
+}
+
+impl TorchNames for ConvStack {
+    /// `blocks.1.norm.weight` is `5.weight`.
+    fn torch_name(path: &str) -> String {
+        let mut parts = path.splitn(4, '.');
+        match (parts.next(), parts.next().and_then(|block| block.parse::<usize>().ok()), parts.next(), parts.next()) {
+            (Some("blocks"), Some(block), Some("norm"), Some(rest)) => format!("{}.{rest}", 3 * block + 2),
+            (Some("blocks"), Some(block), Some(name), None) => format!("{}.{name}", 3 * block),
+            _ => path.to_owned(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
-use twinview_kernels::BatchStatistics;
+use twinview_kernels::{BatchStatistics, RunningStatistics};
 
 /// What a batch normalisation over every dimension but the second keeps (Ioffe and Szegedy 2015, arXiv 1502.03167).
 ///
@@ -44,6 +44,11 @@ impl BatchNorm {
         let Self { weight, bias, .. } = self;
         let fixed = |param: Param<Tensor<1>>| param.set_require_grad(false);
         Self { weight: fixed(weight), bias: fixed(bias), ..self }
+    }
+
+    /// What it normalises with outside training.
+    pub(super) fn running(&self) -> RunningStatistics {
+        RunningStatistics { mean: self.running_mean.value_sync(), variance: self.running_var.value_sync() }
     }
 
     /// Lets each group's statistics over `count` values a channel enter the running statistics, in turn.

@@ -9,28 +9,23 @@ use crate::{Error, Result};
 
 /// A model whose parameters have names in PyTorch.
 pub trait TorchNames: Module {
-    /// PyTorch's name of the parameter at `path`: `backbone.blocks.1.norm.weight` is `backbone.5.weight`.
+    /// PyTorch's name of the parameter at `path`: of a classifier on the article's encoder, `backbone.Conv.blocks.1.norm.weight`
+    /// is `backbone.5.weight`.
     fn torch_name(path: &str) -> String {
-        let mut parts: Vec<String> = path.split('.').map(str::to_owned).collect();
-        if let Some(at) = parts.iter().position(|part| part == "blocks")
-            && let Ok(block) = parts[at + 1].parse::<usize>()
-        {
-            let is_norm = parts[at + 2] == "norm";
-            let place = (3 * block + if is_norm { 2 } else { 0 }).to_string();
-            parts.splice(at..at + if is_norm { 3 } else { 2 }, [place]);
-        }
-        parts.join(".")
+        path.to_owned()
     }
 }
 
 /// Fills `model` with PyTorch's default weights under `seed`.
 ///
 /// Convolutions and linear layers: uniform in ±1/√fan_in, weights and biases alike (what
-/// `kaiming_uniform_(a=√5)` amounts to). Normalisation keeps scale 1 and shift 0. The draws depend on the
-/// seed and the order of the parameters, not on the machine; they are not PyTorch's own numbers.
+/// `kaiming_uniform_(a=√5)` amounts to). Those of a [`ResNet`](super::ResNet): normal with the variance 2/fan_out, as in torchvision.
+/// Normalisation keeps scale 1 and shift 0. The draws depend on the seed and the order of the parameters, not on the
+/// machine; they are not PyTorch's own numbers.
 pub fn initialise<M: Module>(model: M, seed: u64) -> M {
     let stream = Stream::new(seed, Purpose::Init);
-    model.map(&mut Initialiser { stream, path: Path::default(), layer: String::new(), bound: 0.0, count: 0 })
+    let (path, containers) = (Path::default(), Vec::new());
+    model.map(&mut Initialiser { stream, path, containers, layer: String::new(), bound: 0.0, count: 0 })
 }
 
 /// The parameters and running statistics of `model`, in PyTorch's names and layouts.
@@ -81,18 +76,22 @@ impl Path {
 struct Initialiser {
     stream: Stream,
     path: Path,
+    /// The types of the modules around a parameter.
+    containers: Vec<String>,
     layer: String,
     bound: f32,
     count: u64,
 }
 
 impl ModuleMapper for Initialiser {
-    fn enter_module(&mut self, name: &str, _container: &str) {
+    fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name);
+        self.containers.push(container.to_owned());
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
         self.path.exit();
+        self.containers.pop();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -110,9 +109,17 @@ impl ModuleMapper for Initialiser {
         let mut random = self.stream.at(0, self.count, 0);
         self.count += 1;
         let bound = self.bound;
+        let is_resnet = self.containers.last().is_some_and(|container| container == "Struct:Conv");
         param.map(|tensor| {
-            let values: Vec<f32> =
-                (0..tensor.shape().num_elements()).map(|_| random.uniform_in(-bound, bound)).collect();
+            let dims = tensor.dims();
+            let count = 0..dims.iter().product();
+            let values: Vec<f32> = if is_resnet {
+                let fan_out = dims[0] * dims[2..].iter().product::<usize>();
+                let deviation = (2.0 / fan_out as f32).sqrt();
+                count.map(|_| deviation * random.normal()).collect()
+            } else {
+                count.map(|_| random.uniform_in(-bound, bound)).collect()
+            };
             replaced(&tensor, TensorData::new(values, tensor.shape()))
         })
     }

@@ -1,6 +1,6 @@
 //! What a frozen encoder makes of images.
 
-use crate::backbone::ConvStack;
+use crate::backbone::Backbone;
 use crate::dataset::Images;
 use crate::{Error, Result};
 
@@ -37,7 +37,7 @@ impl Features {
 ///
 /// # Errors
 /// When there are no images, or they have another number of channels than `backbone` takes.
-pub fn extract(backbone: &ConvStack, images: &Images) -> Result<Features> {
+pub fn extract(backbone: &Backbone, images: &Images) -> Result<Features> {
     let config = backbone.config();
     if images.is_empty() || images.channels() != config.in_channels {
         return Err(Error::Config(format!(
@@ -56,28 +56,31 @@ mod tests {
     use burn::tensor::{Tensor, TensorData};
 
     use super::*;
-    use crate::backbone::{ConvStackConfig, Mode, initialise};
+    use crate::backbone::{Architecture, BackboneConfig, ConvStackConfig, Mode, ResNetConfig, initialise};
     use crate::training::cpu;
 
     #[test]
     fn features_are_what_the_encoder_makes_of_the_pixels_from_0_to_1() {
-        let config = ConvStackConfig { in_channels: 2, widths: vec![5, 18] };
-        let backbone = initialise(config.init(&cpu()), 3);
-        let bytes: Vec<u8> = (0..131 * 2 * 7 * 6).map(|i| (i * i % 256) as u8).collect();
-        let pixels: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
-        let pixels = Tensor::from_data(TensorData::new(pixels, [131, 2, 7, 6]), &cpu());
-        // So that the running statistics are not those of a fresh encoder.
-        backbone.forward(pixels.clone(), 1, Mode::Train);
-        let features = extract(&backbone, &Images::new(2, 7, 6, bytes)).unwrap();
-        assert_eq!((features.rows(), features.dimensions()), (131, 18 * 2 * 2));
-        let expected = backbone.forward(pixels, 1, Mode::Eval).into_data_as::<f32>();
-        assert_eq!(features.values(), expected.iter::<f32>().collect::<Vec<_>>());
-        assert!(features.values().iter().any(|&value| value != features.values()[0]));
+        let conv = Architecture::Conv(ConvStackConfig { widths: vec![5, 18] });
+        let resnet = Architecture::Resnet18(ResNetConfig { width: 2, ..ResNetConfig::default() });
+        for (architecture, dimensions) in [(conv, 18 * 2 * 2), (resnet, 16)] {
+            let backbone = initialise(BackboneConfig { in_channels: 2, architecture }.init(&cpu()), 3);
+            let bytes: Vec<u8> = (0..131 * 2 * 7 * 6).map(|i| (i * i % 256) as u8).collect();
+            let pixels: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+            let pixels = Tensor::from_data(TensorData::new(pixels, [131, 2, 7, 6]), &cpu());
+            // So that the running statistics are not those of a fresh encoder.
+            backbone.forward(pixels.clone(), 1, Mode::Train);
+            let features = extract(&backbone, &Images::new(2, 7, 6, bytes)).unwrap();
+            assert_eq!((features.rows(), features.dimensions()), (131, dimensions));
+            let expected = backbone.forward(pixels, 1, Mode::Eval).into_data_as::<f32>();
+            assert_eq!(features.values(), expected.iter::<f32>().collect::<Vec<_>>());
+            assert!(features.values().iter().any(|&value| value != features.values()[0]));
+        }
     }
 
     #[test]
     fn images_that_do_not_fit_are_refused() {
-        let backbone = ConvStackConfig::article().init(&cpu());
+        let backbone = BackboneConfig::article().init(&cpu());
         for (images, expected) in [
             (Images::new(1, 28, 28, Vec::new()), "0 images of 1 channels"),
             (Images::new(3, 4, 4, vec![0; 48]), "1 images of 3 channels cannot be encoded"),

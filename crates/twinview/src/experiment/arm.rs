@@ -128,7 +128,11 @@ impl<'a> Experiment<'a> {
 
     /// The sizes of a classifier for this dataset.
     pub(super) fn classifier(&self) -> ClassifierConfig {
-        ClassifierConfig::for_images(&self.dataset.train.images, self.dataset.class_names.len())
+        ClassifierConfig::for_images(
+            &self.dataset.train.images,
+            self.dataset.class_names.len(),
+            &self.recipe.pretraining.backbone,
+        )
     }
 
     /// SimSiam's encoder number `index`, trained if it is not yet.

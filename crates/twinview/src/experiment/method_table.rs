@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::METHODS;
+use super::methods::method_recipe_on;
 use super::recipe::merged;
 use super::stored::{Stored, encoder};
-use crate::backbone::initialise;
+use crate::backbone::{Architecture, initialise};
 use crate::dataset::{Dataset, first_k};
 use crate::evaluation::ClassificationReport;
 use crate::files;
@@ -35,15 +35,16 @@ pub struct MethodsRecipe {
 }
 
 impl MethodsRecipe {
-    /// The recipes of `names`, each cut to `epochs` where it is longer, with `changes` (`key=value`) made to every one.
+    /// The recipes of `names` with an encoder named `backbone`, each cut to `epochs` where it is longer, with `changes`
+    /// (`key=value`) made to every one.
     ///
     /// # Errors
     /// For a name that no method has, and for changes that do not fit.
-    pub fn new(names: &[&str], epochs: Option<u64>, changes: &[String]) -> Result<Self> {
+    pub fn new(names: &[&str], backbone: &str, epochs: Option<u64>, changes: &[String]) -> Result<Self> {
         let one = |name: &&str| {
-            let known = METHODS.iter().find(|(known, _)| known == name);
-            let (_, recipe) = known.ok_or_else(|| Error::Config(format!("{name} is no method")))?;
-            let mut settings: Pretraining = merged(recipe, None, changes)?;
+            let recipe = method_recipe_on(name, backbone);
+            let recipe = recipe.ok_or_else(|| Error::Config(format!("{name} is no method")))?;
+            let mut settings: Pretraining = merged(&recipe, None, changes)?;
             settings.plan.epochs = epochs.map_or(settings.plan.epochs, |most| settings.plan.epochs.min(most));
             Ok((String::from(*name), settings))
         };
@@ -51,11 +52,24 @@ impl MethodsRecipe {
         Ok(Self { dataset: "fashion-mnist".into(), seeds: 1, labels: 1000, pretraining })
     }
 
+    /// The encoder that all methods train.
+    fn backbone(&self) -> Architecture {
+        self.pretraining.values().next().map(|settings| settings.backbone.clone()).unwrap_or_default()
+    }
+
     fn validate_for(&self, dataset: &Dataset) -> Result<()> {
         if self.seeds == 0 {
             return Err(Error::Config("seeds = 0 trains nothing; it must be at least 1".into()));
         }
         first_k(&dataset.train, self.labels)?;
+        let backbone = self.backbone();
+        if let Some((name, settings)) = self.pretraining.iter().find(|(_, settings)| settings.backbone != backbone) {
+            let (found, expected) = (settings.backbone.name(), backbone.name());
+            return Err(Error::Config(format!(
+                "pretraining.{name}.backbone is another ({found}) than that of the first method ({expected}); a table \
+                 compares methods, so the encoder must be the same"
+            )));
+        }
         self.pretraining.values().try_for_each(|settings| settings.validate_for(&dataset.train.images))
     }
 }
@@ -78,7 +92,7 @@ pub fn method_table(
     let origin = Origin { version: version.to_owned(), dataset: dataset.name.clone() };
     let run = RunDir::open(root, recipe, true, &origin)?;
     let random = |seed, context: &Context<'_>| {
-        let config = ClassifierConfig::for_images(&dataset.train.images, dataset.class_names.len());
+        let config = ClassifierConfig::for_images(&dataset.train.images, dataset.class_names.len(), &recipe.backbone());
         initialise(ClassifierConfig { hidden: None, ..config }.init(&context.device), seed)
     };
     let mut rows = Vec::new();

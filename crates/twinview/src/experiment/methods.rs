@@ -1,5 +1,7 @@
 //! The recipes of the methods.
 
+use std::borrow::Cow;
+
 /// Name and recipe (TOML of a [`Pretraining`](crate::training::Pretraining)) of each method that comes with the
 /// program.
 pub const METHODS: [(&str, &str); 14] = [
@@ -21,12 +23,38 @@ pub const METHODS: [(&str, &str); 14] = [
 
 /// The recipe of the method `name`.
 pub fn method_recipe(name: &str) -> Option<&'static str> {
-    METHODS.iter().find(|(known, _)| *known == name).map(|(_, recipe)| *recipe)
+    find(&METHODS, name)
+}
+
+/// The recipes of the methods that have settings of their own for a ResNet-18.
+const RESNET18: [(&str, &str); 4] = [
+    ("simsiam", include_str!("../../../../recipes/methods/resnet18/simsiam.toml")),
+    ("simclr", include_str!("../../../../recipes/methods/resnet18/simclr.toml")),
+    ("mocov2", include_str!("../../../../recipes/methods/resnet18/mocov2.toml")),
+    ("byol", include_str!("../../../../recipes/methods/resnet18/byol.toml")),
+];
+
+/// The recipe of the method `name` with an encoder named `backbone`, one of [`Architecture::NAMES`]. Where there is none for
+/// that encoder, it is the recipe for the article's with the encoder changed.
+///
+/// [`Architecture::NAMES`]: crate::backbone::Architecture::NAMES
+pub fn method_recipe_on(name: &str, backbone: &str) -> Option<Cow<'static, str>> {
+    let own = if backbone == "resnet18" { find(&RESNET18, name) } else { None };
+    let general = || match backbone {
+        "conv" => method_recipe(name).map(Cow::from),
+        _ => method_recipe(name).map(|recipe| format!("{recipe}\n[backbone]\nname = {backbone:?}\n").into()),
+    };
+    own.map(Cow::from).or_else(general)
+}
+
+fn find(recipes: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    recipes.iter().find(|(known, _)| *known == name).map(|(_, recipe)| *recipe)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::Architecture;
     use crate::dataset::Images;
     use crate::experiment::merged;
     use crate::training::Pretraining;
@@ -34,12 +62,19 @@ mod tests {
     #[test]
     fn recipes_are_valid_and_survive_toml() {
         let images = Images::new(1, 28, 28, vec![0; 512 * 784]);
-        for (name, recipe) in METHODS {
-            let settings: Pretraining = merged(recipe, None, &[]).unwrap();
-            settings.validate_for(&images).unwrap();
-            let text = toml::to_string(&settings).unwrap();
-            assert_eq!(merged::<Pretraining>(&text, None, &[]).unwrap(), settings, "{name}");
+        for backbone in Architecture::NAMES {
+            for (name, _) in METHODS {
+                let recipe = method_recipe_on(name, backbone).unwrap();
+                let settings: Pretraining = merged(&recipe, None, &[]).unwrap();
+                settings.validate_for(&images).unwrap();
+                assert_eq!(settings.backbone.name(), backbone, "{name}");
+                let text = toml::to_string(&settings).unwrap();
+                // Runs from before there was a choice have no such key, and are gone on with.
+                assert_eq!(text.contains("backbone"), backbone != "conv", "{text}");
+                assert_eq!(merged::<Pretraining>(&text, None, &[]).unwrap(), settings, "{name}");
+            }
         }
+        assert_eq!(method_recipe_on("guess", "resnet18"), None);
     }
 
     #[test]
@@ -50,6 +85,8 @@ mod tests {
             ("method.temprature=3", "unknown field `temprature`"),
             ("method.name=guess", "unknown variant `guess`"),
             ("local_views.number=3", "unknown field `number`"),
+            ("backbone.name=resnet17", "unknown variant `resnet17`"),
+            ("backbone={ name = 'resnet18', depth = 3 }", "unknown field `depth`"),
         ] {
             let message = merged::<Pretraining>(recipe, None, &[change.to_owned()]).unwrap_err().to_string();
             assert!(message.contains(expected), "{change}: {message}");
@@ -65,6 +102,8 @@ mod tests {
             ("byol", "method.momentum=1.5", "method.momentum = 1.5"),
             ("fastsiam", "method.views=1", "method.views = 1"),
             ("mocov2", "method.memory=0", "method.memory = [0]"),
+            ("simclr", "backbone={ name = 'resnet18', width = 0 }", "backbone.width = [0]"),
+            ("simclr", "backbone={ name = 'conv', widths = [] }", "backbone.widths = []"),
             ("simclr", "local_views={ count = 2, augmentation = { transforms = [] } }", "SimCLR has no use"),
         ] {
             let settings: Pretraining = merged(method_recipe(method).unwrap(), None, &[change.to_owned()]).unwrap();

@@ -25,6 +25,6 @@ pub use arm::Arm;
 pub use benchmark::{StepTimes, benchmark};
 pub use labels::{Budgeted, Chosen, LabelRecipe, label_curve, label_recipe};
 pub use method_table::{MethodsRecipe, method_table};
-pub use methods::{METHODS, method_recipe};
+pub use methods::{METHODS, method_recipe, method_recipe_on};
 pub use recipe::{Preset, Recipe, merged, tracking};
 pub use reproduce::reproduce;

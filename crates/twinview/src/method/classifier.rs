@@ -4,14 +4,14 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, activation};
 
 use super::Linear;
-use crate::backbone::{ConvStack, ConvStackConfig, Mode, TorchNames};
+use crate::backbone::{Architecture, Backbone, BackboneConfig, Mode, TorchNames};
 use crate::dataset::Images;
 
 /// Sizes of a [`Classifier`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassifierConfig {
     /// The encoder.
-    pub backbone: ConvStackConfig,
+    pub backbone: BackboneConfig,
     /// Features the encoder gives for the images at hand.
     pub features: usize,
     /// Width of the head's hidden layer; none for a linear head.
@@ -26,13 +26,13 @@ impl ClassifierConfig {
 
     /// The article's sizes for 28 × 28 grey images: 2,048 features, 32 hidden units, 10 classes.
     pub fn article() -> Self {
-        let backbone = ConvStackConfig::article();
+        let backbone = BackboneConfig::article();
         Self { features: backbone.features(28, 28), backbone, hidden: Some(Self::ARTICLE_HIDDEN), classes: 10 }
     }
 
-    /// The article's sizes, fitted to `images` and a number of classes.
-    pub fn for_images(images: &Images, classes: usize) -> Self {
-        let backbone = ConvStackConfig { in_channels: images.channels(), ..ConvStackConfig::article() };
+    /// The article's head on an encoder of `architecture`, fitted to `images` and a number of classes.
+    pub fn for_images(images: &Images, classes: usize, architecture: &Architecture) -> Self {
+        let backbone = BackboneConfig { in_channels: images.channels(), architecture: architecture.clone() };
         let features = backbone.features(images.height(), images.width());
         Self { backbone, features, classes, ..Self::article() }
     }
@@ -58,7 +58,7 @@ impl ClassifierConfig {
 #[derive(Module, Debug)]
 pub struct Classifier {
     /// The encoder.
-    pub backbone: ConvStack,
+    pub backbone: Backbone,
     /// The head.
     pub fc: Head,
 }
@@ -74,7 +74,8 @@ impl TorchNames for Classifier {
     fn torch_name(path: &str) -> String {
         match path.split_once('.') {
             Some(("fc", rest)) => format!("fc.{}", Head::torch_name(rest)),
-            _ => ConvStack::torch_name(path),
+            Some(("backbone", rest)) => format!("backbone.{}", Backbone::torch_name(rest)),
+            _ => path.to_owned(),
         }
     }
 }
@@ -137,8 +138,6 @@ impl TorchNames for Head {
         }
     }
 }
-
-impl TorchNames for ConvStack {}
 
 /// Mean cross-entropy of `logits`, `[batch, classes]`, against `labels`, `[batch]` in `0..classes`, as `[1]`.
 pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {

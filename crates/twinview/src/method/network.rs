@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::loss::shared::normalise;
 use super::{Activation, Mlp, MlpConfig};
-use crate::backbone::{ConvStack, ConvStackConfig, Mode, TorchNames, initialise};
+use crate::backbone::{Backbone, BackboneConfig, Mode, TorchNames, initialise};
 use crate::random::{Purpose, Stream};
 
 /// What a method puts around an encoder.
@@ -46,7 +46,7 @@ pub struct Network {
 #[derive(Module, Debug)]
 pub struct Branch {
     /// The encoder.
-    pub backbone: ConvStack,
+    pub backbone: Backbone,
     /// From features to projections.
     pub projector: Option<Mlp>,
     /// Directions that projections are compared with, `[dimensions, prototypes]`.
@@ -84,7 +84,7 @@ impl Branch {
 
 impl Network {
     /// An encoder with `heads` for images that give `features` features, all weights drawn under `seed`.
-    pub fn new(backbone: &ConvStackConfig, features: usize, heads: &Heads, seed: u64, device: &Device) -> Self {
+    pub fn new(backbone: &BackboneConfig, features: usize, heads: &Heads, seed: u64, device: &Device) -> Self {
         let width = heads.projector.as_ref().and_then(|mlp| mlp.widths.last().copied()).unwrap_or(features);
         let outputs = if heads.prototypes > 0 { heads.prototypes } else { width };
         let zeros = |shape| Tensor::<2>::zeros(shape, device);
@@ -188,7 +188,8 @@ impl TorchNames for Branch {
     fn torch_name(path: &str) -> String {
         match path.split_once('.') {
             Some(("projector", rest)) => format!("projection_mlp.{}", Mlp::torch_name(rest)),
-            _ => ConvStack::torch_name(path),
+            Some(("backbone", rest)) => format!("backbone.{}", Backbone::torch_name(rest)),
+            _ => path.to_owned(),
         }
     }
 }

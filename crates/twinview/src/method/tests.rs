@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::*;
-use crate::backbone::{ConvStackConfig, TorchNames, state_dict};
+use crate::backbone::{Architecture, Backbone, BackboneConfig, ConvStackConfig, TorchNames, state_dict};
 use crate::optim::{LearningRate, Optimizer, OptimizerConfig, SgdConfig};
 use crate::random::{Purpose, Stream};
 use crate::training::cpu;
@@ -33,7 +33,8 @@ fn methods() -> Vec<MethodConfig> {
 }
 
 fn network(method: &MethodConfig, seed: u64) -> Network {
-    let backbone = ConvStackConfig { in_channels: 1, widths: vec![8, 16] };
+    let architecture = Architecture::Conv(ConvStackConfig { widths: vec![8, 16] });
+    let backbone = BackboneConfig { in_channels: 1, architecture };
     Network::new(&backbone, backbone.features(8, 8), &method.heads(), seed, &cpu())
 }
 
@@ -126,9 +127,13 @@ fn the_target_begins_as_the_online_branch_and_follows_it() {
 fn the_target_keeps_no_graph() {
     let method = MethodConfig::Byol(Byol::default());
     let network = network(&method, 3).with_target_moved(0.5);
-    let target = network.target().backbone.blocks[0].weight.val();
+    let first = |branch: &Branch| match &branch.backbone {
+        Backbone::Conv(stack) => stack.blocks[0].weight.val(),
+        other => panic!("{other:?}"),
+    };
+    let target = first(network.target());
     assert!(!target.is_require_grad());
-    let online = network.online.backbone.blocks[0].weight.val();
+    let online = first(&network.online);
     let gradients = (target.sum() + online.clone().sum() * 0.0).backward();
     let reached: f32 = online.grad(&gradients).map_or(0.0, |gradient| gradient.abs().sum().into_scalar::<f32>());
     assert_eq!(reached, 0.0, "a gradient passes through the target's update");
@@ -160,5 +165,5 @@ fn heads_have_the_names_of_a_sequential() {
     for name in ["projection_mlp.3.bias", "projection_mlp.4.weight", "prediction_mlp.3.weight"] {
         assert!(names.contains(&name.to_owned()), "{names:?}");
     }
-    assert_eq!(Network::torch_name("online.backbone.blocks.1.norm.weight"), "backbone.5.weight");
+    assert_eq!(Network::torch_name("online.backbone.Conv.blocks.1.norm.weight"), "backbone.5.weight");
 }

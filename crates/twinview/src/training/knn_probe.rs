@@ -1,6 +1,6 @@
 //! Classification by the nearest training images.
 
-use crate::backbone::ConvStack;
+use crate::backbone::Backbone;
 use crate::dataset::{Images, Split};
 use crate::embedding::{Matrix, Metric, Vote, classify, extract, knn};
 use crate::{Error, Result};
@@ -29,7 +29,7 @@ impl KnnProbe {
     /// # Errors
     /// When nothing has a label, no neighbour may vote, the temperature is not above 0, or the images do not fit the
     /// encoder.
-    pub fn predict(&self, backbone: &ConvStack, labelled: &Split, images: &Images) -> Result<Vec<u8>> {
+    pub fn predict(&self, backbone: &Backbone, labelled: &Split, images: &Images) -> Result<Vec<u8>> {
         if self.neighbours == 0 {
             return Err(Error::Config("0 neighbours cannot vote; expected at least 1".into()));
         }

@@ -50,7 +50,7 @@ fn is_one(value: &u64) -> bool {
     *value == 1
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::fit::{Epoch, Job, Outcome, Sight, Task, fit, prefetched};
+use super::plan::is_default;
 use super::supervised::{labels_of, to_tensor};
 use super::watch::{Watch, Watcher};
 use super::{Context, Device, Plan, RunDir, shown};
 use crate::augment::{Augmentation, ViewBatch, ViewMaker};
-use crate::backbone::{ConvStackConfig, state_dict};
+use crate::backbone::{Architecture, BackboneConfig, state_dict};
 use crate::dataset::{Images, Split};
 use crate::method::{MethodConfig, Network, Step, Views};
 use crate::optim::Progress;
@@ -23,8 +24,11 @@ pub struct Pretraining {
     /// The method; SimSiam in the article's form where absent.
     #[serde(default)]
     pub method: MethodConfig,
+    /// The encoder; the article's where absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub backbone: Architecture,
     /// How the training is watched.
-    #[serde(default, skip_serializing_if = "Watch::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub watch: Watch,
     /// More views of each image, made another way, for methods that learn from small crops too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +56,7 @@ impl Pretraining {
     pub fn validate_for(&self, images: &Images) -> Result<()> {
         self.plan.validate(images.len())?;
         self.method.validate()?;
+        self.backbone.validate()?;
         self.watch.validate_for(images.len())?;
         if self.local_views.is_some() && !matches!(self.method, MethodConfig::Swav(_) | MethodConfig::Dino(_)) {
             let title = self.method.title();
@@ -80,7 +85,7 @@ impl Pretraining {
 
     /// A network of random weights for `images`.
     pub fn network(&self, images: &Images, device: &Device) -> Network {
-        let backbone = ConvStackConfig { in_channels: images.channels(), ..ConvStackConfig::article() };
+        let backbone = BackboneConfig { in_channels: images.channels(), architecture: self.backbone.clone() };
         let features = backbone.features(images.height(), images.width());
         Network::new(&backbone, features, &self.method.heads(), self.plan.seed, device)
     }

@@ -8,7 +8,7 @@ use super::fit::{Job, Outcome, fit, prefetched};
 use super::supervised::{labels_of, to_tensor};
 use super::{Context, Plan, RunDir, shown};
 use crate::augment::{Augmentation, Batch, ViewBatch, ViewMaker, shuffled_epoch};
-use crate::backbone::{ConvStack, Mode, state_dict};
+use crate::backbone::{Backbone, Mode, state_dict};
 use crate::dataset::{Images, Split};
 use crate::embedding::extract;
 use crate::method::{Classifier, Head, cross_entropy};
@@ -41,7 +41,7 @@ pub struct HeadPlan {
 ///
 /// An encoder of random weights whose BatchNorm still has mean 0 and variance 1 is a control made weak; with the
 /// statistics of real images it is what pretraining starts from. Uses no labels and moves no weight.
-pub fn calibrate(backbone: &ConvStack, images: &Images, seed: u64) -> Result<()> {
+pub fn calibrate(backbone: &Backbone, images: &Images, seed: u64) -> Result<()> {
     const BATCH: usize = 256;
     // With a momentum of 0.1, 64 batches leave a thousandth of the initial statistics.
     const BATCHES: usize = 64;

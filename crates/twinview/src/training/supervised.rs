@@ -102,7 +102,7 @@ pub(super) fn check_fits(model: &Classifier, images: &Images) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backbone::initialise;
+    use crate::backbone::{Architecture, initialise};
     use crate::method::ClassifierConfig;
     use crate::training::{calibrate, cpu};
 
@@ -111,7 +111,7 @@ mod tests {
         let count = PREDICTED + 37;
         let bytes: Vec<u8> = (0..count * 64).map(|i| (i / 64 * 37 % 200 + i * i % 50) as u8).collect();
         let images = Images::new(1, 8, 8, bytes);
-        let model = initialise(ClassifierConfig::for_images(&images, 4).init(&cpu()), 1);
+        let model = initialise(ClassifierConfig::for_images(&images, 4, &Architecture::default()).init(&cpu()), 1);
         let pixels = images.pixels().iter().map(|&byte| f32::from(byte) / 255.0).collect();
         let pixels = to_tensor(pixels, &images, &cpu());
         // With the statistics of these images, features differ enough for the classes to differ.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Pretraining;
 use super::fit::{Epoch, Sight};
-use crate::backbone::ConvStack;
+use crate::backbone::Backbone;
 use crate::dataset::{Portion, Split, split_validation, stratified};
 use crate::embedding::{Features, Matrix, Metric, Vote, accuracy, extract};
 use crate::evaluation::{
@@ -42,10 +42,6 @@ impl Default for Watch {
 }
 
 impl Watch {
-    pub(super) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
     pub(super) fn validate_for(&self, count: usize) -> Result<()> {
         let Self { every, labels, validation } = *self;
         if every == 0 {
@@ -88,7 +84,7 @@ impl Watcher {
     }
 
     /// Measures after `epoch` what there is to measure.
-    pub(super) fn look(&mut self, backbone: &ConvStack, epoch: Epoch) -> Result<Sight> {
+    pub(super) fn look(&mut self, backbone: &Backbone, epoch: Epoch) -> Result<Sight> {
         let Epoch { number, of, loss, watched, shown } = epoch;
         let mut seen = Sight::default();
         let Some((width, output)) = watched.map(rows) else { return Ok(seen) };

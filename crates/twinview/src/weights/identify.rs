@@ -19,7 +19,9 @@
 use std::fmt;
 
 use super::Weights;
+use super::resnet::{self, is_resnet};
 use crate::Error;
+use crate::backbone::{Architecture, BackboneConfig, ConvStackConfig};
 use crate::state::{Array, StateDict};
 
 /// What a file's weights are.
@@ -28,7 +30,7 @@ pub struct Kind {
     /// What stands on the backbone.
     pub model: Model,
     /// The encoder.
-    pub backbone: Backbone,
+    pub backbone: BackboneConfig,
 }
 
 /// A model, by what stands on its backbone.
@@ -60,18 +62,6 @@ pub enum Model {
 const SELF_SUPERVISED: [&str; 6] =
     ["prediction_mlp.", "projection_mlp.", "prototypes", "memory", "center", "momentum."];
 
-/// An encoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backbone {
-    /// The article's: three times a 3 × 3 convolution of stride 2, ReLU and BatchNorm.
-    Article {
-        /// Channels of the images: 1 for grey, 3 for RGB.
-        in_channels: usize,
-        /// Output channels of the three convolutions; the article has 32, 64, 128.
-        widths: [usize; 3],
-    },
-}
-
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.model {
@@ -92,21 +82,14 @@ impl fmt::Display for Kind {
     }
 }
 
-impl fmt::Display for Backbone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Article { in_channels, widths: [first, second, third] } = self;
-        write!(f, "the article's backbone ({in_channels} → {first} → {second} → {third} channels)")
-    }
-}
-
 /// Tells what the weights are.
 ///
 /// # Errors
 /// [`Error::Format`], naming the file and listing what is in it, when they are of no model known here.
 pub fn identify(weights: &Weights) -> crate::Result<Kind> {
     let state = &weights.state;
-    let found =
-        article_backbone(state).and_then(|(backbone, width)| Ok(Kind { model: model(state, width)?, backbone }));
+    let backbone = if is_resnet(state) { resnet::backbone(state) } else { article_backbone(state) };
+    let found = backbone.and_then(|backbone| Ok(Kind { model: model(state, &backbone)?, backbone }));
     found.map_err(|reason| {
         let listed: Vec<String> =
             state.iter().take(5).map(|(name, array)| format!("{name} {:?}", array.shape)).collect();
@@ -115,9 +98,9 @@ pub fn identify(weights: &Weights) -> crate::Result<Kind> {
             &weights.path,
             format!(
                 "weights of an unknown model: {reason}. The file has {} arrays: {}{more}. Known are the article's \
-                 backbone (backbone.0, 2, 3, 5, 6, 8) alone, with a classifier head (fc.0, fc.2, or fc), with SimSiam's \
-                 predictor (prediction_mlp.0, 1, 3) or with what other methods add (projection_mlp, prediction_mlp, \
-                 prototypes, memory, center, momentum)",
+                 backbone (backbone.0, 2, 3, 5, 6, 8) and ResNets of basic blocks (backbone.conv1, bn1, layer1 to layer4), \
+                 alone, with a classifier head (fc.0, fc.2, or fc), with SimSiam's predictor (prediction_mlp.0, 1, 3) or \
+                 with what other methods add (projection_mlp, prediction_mlp, prototypes, memory, center, momentum)",
                 state.len(),
                 listed.join(", ")
             ),
@@ -125,8 +108,7 @@ pub fn identify(weights: &Weights) -> crate::Result<Kind> {
     })
 }
 
-/// The backbone, and the channels it ends with.
-fn article_backbone(state: &StateDict) -> Result<(Backbone, usize), String> {
+fn article_backbone(state: &StateDict) -> Result<BackboneConfig, String> {
     let mut channels = Vec::new();
     for (convolution, norm) in [(0, 2), (3, 5), (6, 8)] {
         let [outputs, inputs, 3, 3] = shape(state, &format!("backbone.{convolution}.weight"))? else {
@@ -151,7 +133,8 @@ fn article_backbone(state: &StateDict) -> Result<(Backbone, usize), String> {
     match (channels.as_slice(), state.keys().find(deeper)) {
         (_, Some(name)) => Err(format!("{name} is past the article's backbone")),
         (&[in_channels, first, second, third], None) => {
-            Ok((Backbone::Article { in_channels, widths: [first, second, third] }, third))
+            let architecture = Architecture::Conv(ConvStackConfig { widths: vec![first, second, third] });
+            Ok(BackboneConfig { in_channels, architecture })
         }
         _ => Err("the backbone has not three stages".into()),
     }
@@ -161,8 +144,8 @@ fn layer_of(name: &str) -> Option<usize> {
     name.strip_prefix("backbone.")?.split('.').next()?.parse().ok()
 }
 
-/// What stands on a backbone that ends with `width` channels.
-fn model(state: &StateDict, width: usize) -> Result<Model, String> {
+/// What stands on `backbone`.
+fn model(state: &StateDict, backbone: &BackboneConfig) -> Result<Model, String> {
     let has = |prefix: &str| state.keys().any(|name| name.starts_with(prefix));
     let is_known =
         |name: &&String| ["backbone.", "fc."].iter().chain(&SELF_SUPERVISED).any(|part| name.starts_with(part));
@@ -175,13 +158,13 @@ fn model(state: &StateDict, width: usize) -> Result<Model, String> {
         (false, 0) => Ok(Model::BackboneOnly),
         (true, 0) if state.contains_key("fc.weight") => {
             let (features, classes) = linear(state, "fc")?;
-            check_features(features, width)?;
+            check_features(features, backbone)?;
             Ok(Model::Classifier { features, hidden: None, classes })
         }
         (true, 0) => {
             let (features, hidden) = linear(state, "fc.0")?;
             let (inputs, classes) = linear(state, "fc.2")?;
-            check_features(features, width)?;
+            check_features(features, backbone)?;
             if inputs != hidden {
                 return Err(format!("fc.0 gives {hidden} values and fc.2 takes {inputs}"));
             }
@@ -190,7 +173,7 @@ fn model(state: &StateDict, width: usize) -> Result<Model, String> {
         (false, 1) if has("prediction_mlp.") => {
             let (features, hidden) = linear(state, "prediction_mlp.0")?;
             let (inputs, outputs) = linear(state, "prediction_mlp.3")?;
-            check_features(features, width)?;
+            check_features(features, backbone)?;
             if (inputs, outputs) != (hidden, features) {
                 return Err(format!(
                     "prediction_mlp.0 maps {features} values to {hidden} and prediction_mlp.3 {inputs} to {outputs}"
@@ -214,20 +197,30 @@ fn linear(state: &StateDict, layer: &str) -> Result<(usize, usize), String> {
     Ok((inputs, outputs))
 }
 
-/// The flattened output is `width` maps of some size.
-fn check_features(features: usize, width: usize) -> Result<(), String> {
-    if features == 0 || features.checked_rem(width) != Some(0) {
-        return Err(format!("its head takes {features} values, which are no {width} maps of one size"));
+/// What a head takes must be what the backbone gives for images of some size.
+fn check_features(features: usize, backbone: &BackboneConfig) -> Result<(), String> {
+    match &backbone.architecture {
+        Architecture::Conv(config) => {
+            let width = config.widths.last().copied().unwrap_or(0);
+            if features == 0 || features.checked_rem(width) != Some(0) {
+                return Err(format!("its head takes {features} values, which are no {width} maps of one size"));
+            }
+        }
+        Architecture::Resnet18(config) => {
+            if features != config.features() {
+                return Err(format!("its head takes {features} values, and its ResNet gives {}", config.features()));
+            }
+        }
     }
     Ok(())
 }
 
-fn shape<'a>(state: &'a StateDict, name: &str) -> Result<&'a [usize], String> {
+pub(super) fn shape<'a>(state: &'a StateDict, name: &str) -> Result<&'a [usize], String> {
     let array: &Array = state.get(name).ok_or_else(|| format!("it has no {name}"))?;
     Ok(&array.shape)
 }
 
-fn require(state: &StateDict, name: &str, expected: &[usize]) -> Result<(), String> {
+pub(super) fn require(state: &StateDict, name: &str, expected: &[usize]) -> Result<(), String> {
     match shape(state, name)? {
         found if found == expected => Ok(()),
         found => Err(format!("{name} has shape {found:?} where {expected:?} would fit")),

@@ -32,9 +32,10 @@ pub mod matching;
 pub mod names;
 mod pickle;
 mod pytorch;
+mod resnet;
 pub mod safetensors;
 
-pub use identify::{Backbone, Kind, Model, identify};
+pub use identify::{Kind, Model, identify};
 pub use matching::{LoadReport, Scope, match_into};
 pub use names::Rename;
 

@@ -5,6 +5,7 @@
 //! | `module.NAME` | `NAME` | saved inside `DataParallel` |
 //! | `_orig_mod.NAME`, `backbone._orig_mod.NAME` | `NAME`, `backbone.NAME` | saved after `torch.compile` |
 //! | `model.NAME` | `NAME` | saved inside a training module |
+//! | `conv1.NAME`, `layer1.NAME`, ... | `backbone.conv1.NAME`, ... | a whole ResNet of torchvision, whose `fc` keeps its name |
 //! | `projection_mlp.0`, `.2` | `fc.0`, `.2` | the article's published classifiers; its listing says `fc` |
 //!
 //! The canonical names are the listing's: `backbone.{0,3,6}` (convolutions), `backbone.{2,5,8}` (BatchNorm), the
@@ -23,6 +24,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::resnet::PARTS as RESNET;
 use crate::state::StateDict;
 
 /// One array's name in the file and the name it goes by here.
@@ -49,6 +51,14 @@ const COMPILED: &str = "_orig_mod.";
 /// The head in the published classifier files, and in the listing.
 const PUBLISHED_HEAD: &str = "projection_mlp.";
 const HEAD: &str = "fc.";
+const BACKBONE: &str = "backbone.";
+
+/// Whether all names are those of torchvision's ResNets, which know no backbone beside the head.
+fn is_whole_resnet<'a>(names: impl Iterator<Item = &'a String> + Clone) -> bool {
+    let is_part = |name: &String| RESNET.iter().chain([&HEAD]).any(|part| name.starts_with(part));
+    let has = |first: &str| names.clone().any(|name| name.starts_with(first));
+    has("conv1.") && has("layer1.0.conv1.") && names.clone().all(is_part)
+}
 
 /// Gives every array its canonical name; the renames are in the order of the names in the file.
 ///
@@ -58,6 +68,9 @@ pub fn canonical(state: StateDict) -> Result<(StateDict, Vec<Rename>), String> {
     let mut names: BTreeMap<String, String> = state.keys().map(|name| (name.clone(), uncompiled(name))).collect();
     while let Some(wrapper) = WRAPPERS.into_iter().find(|wrapper| wraps_all(wrapper, &names)) {
         names.values_mut().for_each(|name| *name = name.strip_prefix(wrapper).unwrap_or(name).to_string());
+    }
+    if is_whole_resnet(names.values()) {
+        names.values_mut().filter(|name| !name.starts_with(HEAD)).for_each(|name| name.insert_str(0, BACKBONE));
     }
     // In other SimSiam code `projection_mlp` is a real projector, so only a file without a head or a predictor,
     // and with the two linear layers of the published head, is taken for a published classifier.
@@ -147,6 +160,16 @@ mod tests {
         assert_eq!(renamed(&["_orig_mod.module.model.a.x", "_orig_mod.module.model.b.x"]), ["a.x", "b.x"]);
         assert_eq!(renamed(&["model.backbone._orig_mod.0.bias"]), ["backbone.0.bias"]);
         assert_eq!(renamed(&["module.a.x", "n_averaged"]), ["a.x", "n_averaged"]);
+    }
+
+    #[test]
+    fn a_resnet_of_torchvision_is_a_backbone_with_a_head() {
+        let expected = ["backbone.bn1.bias", "backbone.conv1.weight", "backbone.layer1.0.conv1.weight", "fc.weight"];
+        assert_eq!(renamed(&["conv1.weight", "bn1.bias", "layer1.0.conv1.weight", "fc.weight"]), expected);
+        let expected = &expected[..3];
+        assert_eq!(renamed(&["module.conv1.weight", "module.bn1.bias", "module.layer1.0.conv1.weight"]), expected);
+        let other = ["conv1.weight", "head.x", "layer1.0.conv1.weight"];
+        assert_eq!(renamed(&other), other);
     }
 
     #[test]

@@ -144,7 +144,11 @@ struct Experiment<'a> {
 
 impl Experiment<'_> {
     fn classifier(&self, hidden: Option<usize>) -> ClassifierConfig {
-        let config = ClassifierConfig::for_images(&self.dataset.train.images, self.dataset.class_names.len());
+        let config = ClassifierConfig::for_images(
+            &self.dataset.train.images,
+            self.dataset.class_names.len(),
+            &self.recipe.pretraining.backbone,
+        );
         ClassifierConfig { hidden, ..config }
     }
 

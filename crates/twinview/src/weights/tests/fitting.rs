@@ -1,9 +1,10 @@
 //! Fitting weights to models, and telling what they are.
 
 use super::*;
+use crate::backbone::{Architecture, BackboneConfig, ConvStackConfig, ResNetConfig};
 
-fn article(in_channels: usize, widths: [usize; 3]) -> Backbone {
-    Backbone::Article { in_channels, widths }
+fn article(in_channels: usize, widths: [usize; 3]) -> BackboneConfig {
+    BackboneConfig { in_channels, architecture: Architecture::Conv(ConvStackConfig { widths: widths.to_vec() }) }
 }
 
 /// The arrays of a model of the same shapes as the golden files', with other values.
@@ -125,20 +126,24 @@ fn batch_counters_may_be_missing() {
 fn the_kind_is_told_from_names_and_shapes() {
     let backbone = article(1, [2, 3, 4]);
     let classifier = Model::Classifier { features: 4, hidden: Some(5), classes: 3 };
-    assert_eq!(identify(&loaded("published.pt")).unwrap(), Kind { model: classifier, backbone });
+    assert_eq!(identify(&loaded("published.pt")).unwrap(), Kind { model: classifier, backbone: backbone.clone() });
     let simsiam = identify(&loaded("simsiam-protocol4.pt")).unwrap();
-    assert_eq!(simsiam, Kind { model: Model::SimSiam { features: 4, hidden: 2 }, backbone });
+    assert_eq!(simsiam, Kind { model: Model::SimSiam { features: 4, hidden: 2 }, backbone: backbone.clone() });
     assert_eq!(
         simsiam.to_string(),
         "SimSiam (4 features, predictor of 2 hidden units) on the article's backbone (1 → 2 → 3 → 4 channels)"
     );
     let mut alone = loaded("classifier.pt");
     alone.state.retain(|name, _| name.starts_with("backbone."));
-    assert_eq!(identify(&alone).unwrap(), Kind { model: Model::BackboneOnly, backbone });
+    assert_eq!(identify(&alone).unwrap(), Kind { model: Model::BackboneOnly, backbone: backbone.clone() });
     for part in ["projection_mlp.0.weight", "momentum.backbone.0.weight", "memory", "center", "prototypes"] {
         let mut network = alone.clone();
         network.state.insert(part.into(), Array::f32([1], vec![0.0]));
-        assert_eq!(identify(&network).unwrap(), Kind { model: Model::SelfSupervised, backbone }, "{part}");
+        assert_eq!(
+            identify(&network).unwrap(),
+            Kind { model: Model::SelfSupervised, backbone: backbone.clone() },
+            "{part}"
+        );
         network.state.insert("fc.weight".into(), Array::f32([1], vec![0.0]));
         assert!(identify(&network).unwrap_err().to_string().contains("both a classifier head"), "{part}");
     }
@@ -170,4 +175,47 @@ fn an_unknown_kind_says_what_the_file_has_and_what_is_known() {
         let message = identify(&changed).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[test]
+fn a_resnet_of_torchvision_is_told_from_names_and_shapes() {
+    let given = loaded("backbone/torchvision.pt");
+    let architecture = Architecture::Resnet18(ResNetConfig { width: 2, blocks: [1; 4] });
+    let backbone = BackboneConfig { in_channels: 1, architecture };
+    let model = Model::Classifier { features: 16, hidden: None, classes: 10 };
+    let kind = identify(&given).unwrap();
+    assert_eq!(kind, Kind { model, backbone });
+    assert_eq!(
+        kind.to_string(),
+        "classifier of 10 classes (16 features, a linear head) on a ResNet-10 (1 → 2 to 16 channels, blocks [1, 1, 1, 1])"
+    );
+
+    type Change = (&'static str, &'static [usize], &'static str);
+    let changes: [Change; 8] = [
+        (
+            "backbone.conv1.weight",
+            &[2, 1, 7, 7],
+            "a stem of 7 × 7, as ResNets for large images have it, and a stem of 3 × 3",
+        ),
+        ("backbone.layer1.0.conv3.weight", &[8, 2, 1, 1], "layer1.0 is a bottleneck"),
+        (
+            "backbone.layer2.0.conv1.weight",
+            &[4, 3, 3, 3],
+            "layer2.0.conv1.weight has shape [4, 3, 3, 3] where [4, 2, 3, 3]",
+        ),
+        ("backbone.layer3.0.downsample.0.weight", &[8, 4, 3, 3], "downsample.0.weight has shape"),
+        ("backbone.layer4.0.bn2.running_var", &[3], "layer4.0.bn2.running_var has shape [3] where [16] would fit"),
+        ("backbone.layer4.2.conv1.weight", &[16, 16, 3, 3], "layer4.2.conv1.weight is no part of a ResNet"),
+        ("backbone.layer5.0.conv1.weight", &[1], "layer5.0.conv1.weight is no part of a ResNet"),
+        ("fc.weight", &[10, 32], "its head takes 32 values, and its ResNet gives 16"),
+    ];
+    for (name, shape, expected) in changes {
+        let mut changed = given.clone();
+        changed.state.insert(name.into(), Array::f32(shape, vec![0.0; shape.iter().product()]));
+        let message = identify(&changed).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    let mut shallow = given.clone();
+    shallow.state.retain(|name, _| !name.contains("layer3"));
+    assert!(identify(&shallow).unwrap_err().to_string().contains("no backbone.layer3.0.conv1.weight"));
 }

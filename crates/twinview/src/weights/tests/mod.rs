@@ -11,7 +11,8 @@ mod fitting;
 mod python;
 
 pub(super) fn golden(name: &str) -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/weights")).join(name)
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden"));
+    if name.contains('/') { folder.join(name) } else { folder.join("weights").join(name) }
 }
 
 /// The arrays PyTorch had when it wrote the files: `classifier`, `simsiam`, `kinds` or `views`.
