@@ -206,7 +206,8 @@ const swatch = (paint) => {
 let curveZoom = null;
 
 /** The curves of all runs, a small chart for each measure. */
-function curvesSection(page) {
+function curvesSection({ runs: all }) {
+  const page = { runs: all.filter((run) => run.series.length) };
   const names = [...new Set(page.runs.flatMap((run) => run.series.map((series) => series.name)))];
   const charted = names.map((name) => ({
     name,

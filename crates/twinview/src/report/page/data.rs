@@ -36,6 +36,9 @@ pub struct Page {
     /// Images and the views that a pretraining contrasts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub views: Option<Views>,
+    /// Addresses of pictures beside the page, where a server gives them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<String>,
 }
 
 /// How far a training is.
@@ -121,6 +124,8 @@ pub struct LabelArm {
 pub struct ClassScores {
     /// Whose.
     pub name: String,
+    /// Which images it is about, in words.
+    pub images: String,
     /// Seeds that the numbers are means over.
     pub seeds: usize,
     /// Unweighted mean of the classes' F1.

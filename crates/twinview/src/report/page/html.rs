@@ -22,12 +22,12 @@ const SCRIPTS: [&str; 8] = [
 impl Page {
     /// The page as one HTML file.
     pub fn to_html(&self) -> String {
-        self.assemble("", "")
+        self.assemble("", "img-src data: blob:")
     }
 
     /// The page of a run under way, which asks `address` for [`to_json`](Self::to_json) every two seconds.
     pub fn to_live_html(&self, address: &str) -> String {
-        self.assemble(&format!(" data-live=\"{}\"", escaped(address)), "; connect-src 'self'")
+        self.assemble(&format!(" data-live=\"{}\"", escaped(address)), "img-src 'self' data: blob:; connect-src 'self'")
     }
 
     /// What the page shows, as JSON that can stand in HTML: names and settings may hold anything.
@@ -40,7 +40,7 @@ impl Page {
         let script = format!("(() => {{\n\"use strict\";\n{}}})();\n", SCRIPTS.join("\n"));
         // Only this very script and style are allowed: text that slipped into the markup could do nothing.
         let policy = format!(
-            "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; style-src {}; script-src {}{policy}",
+            "default-src 'none'; base-uri 'none'; form-action 'none'; style-src {}; script-src {}; {policy}",
             fingerprint(STYLE),
             fingerprint(&script)
         );
@@ -64,6 +64,12 @@ impl Page {
         html.push_str(rest);
         html
     }
+}
+
+/// What a page that [`Page::to_html`] made shows, as JSON.
+pub fn embedded(html: &str) -> Option<&str> {
+    let (_, rest) = html.split_once("<script type=\"application/json\" id=\"data\">")?;
+    Some(rest.split_once("</script>")?.0)
 }
 
 /// The source of a Content-Security-Policy that allows exactly `text`.

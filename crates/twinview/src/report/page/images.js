@@ -79,3 +79,11 @@ function viewsSection(page) {
     h("div", { class: "scroll views", tabindex: "0", role: "region", "aria-label": "Images and their views" },
       h("table", {}, h("caption", { class: "spoken" }, `${atlas.columns} images, and ${rows - 1} views of each`), h("tbody", {}, body))));
 }
+
+/** Pictures that a server gives beside the page. */
+function figuresSection(page) {
+  if (!page.figures?.length) return null;
+  const name = (address) => address.split("/").at(-1).replace(".png", "").replaceAll("-", " ");
+  return section("figures", "Figures", null, h("div", { class: "figures" }, page.figures.map((address) =>
+    h("figure", {}, h("img", { src: address, alt: name(address), loading: "lazy" }), h("figcaption", { class: "faint" }, name(address))))));
+}

@@ -4,16 +4,17 @@ const PARTS = {
   curves: { needs: ["runs"], draw: curvesSection },
   scores: { needs: ["scores"], draw: scoresSection },
   labels: { needs: ["label_curves"], draw: labelCurveSection },
-  report: { needs: ["reports", "split"], draw: reportsSection },
+  report: { needs: ["reports"], draw: reportsSection },
   map: { needs: ["samples", "classes", "split"], draw: mapSection },
   confusion: { needs: ["samples", "classes", "split"], draw: matrixSection },
   views: { needs: ["views"], draw: viewsSection },
+  figures: { needs: ["figures"], draw: figuresSection },
   settings: { needs: ["runs"], draw: settingsSection },
 };
 /** Results come first; a training under way has none yet. */
 const ORDER = (page) => (page.scores.length || page.label_curves.length
-  ? ["scores", "labels", "report", "map", "confusion", "views", "curves", "settings"]
-  : ["curves", "report", "map", "confusion", "views", "settings"]);
+  ? ["scores", "labels", "report", "map", "confusion", "views", "curves", "figures", "settings"]
+  : ["curves", "report", "map", "confusion", "views", "figures", "settings"]);
 
 function header(page) {
   const { progress } = page;

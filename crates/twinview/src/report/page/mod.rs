@@ -14,3 +14,4 @@ pub use data::{
     ScoreTable, Series, Views,
 };
 pub use encode::base64;
+pub use html::embedded;

@@ -54,7 +54,7 @@ function reportsSection(page) {
   rows.push(["Macro average", show(sum("precision"), 3), show(sum("recall"), 3), bar(first.macro_f1), ...others.map((other) => gap(first.macro_f1, other.macro_f1)), ""]);
   rows.push(["Accuracy", "", "", bar(first.accuracy), ...others.map((other) => gap(first.accuracy, other.accuracy)), ""]);
   const seeds = first.seeds > 1 ? `, mean of ${first.seeds} seeds` : "";
-  const lead = `${first.name}${seeds}${page.split ? `, on ${page.split}` : ""}.${others.length ? " Differences are its F1 less that of each other classifier." : ""}`;
+  const lead = `${first.name}${seeds}${first.images ? `, on ${first.images}` : ""}.${others.length ? " Differences are its F1 less that of each other classifier." : ""}`;
   return section("report", "Class by class", lead, table("Classification report", ["Class", "Precision", "Recall", "F1", ...others.map((other) => `against ${other.name}`), "Images"], rows));
 }
 
