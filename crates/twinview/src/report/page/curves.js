@@ -47,7 +47,7 @@ class Group {
 
 /**
  * A chart of lines. Each line: name, paint, dashes, points of x, y and where known their deviation.
- * Options: title, note, xName, log (a logarithmic x axis), label (names at the ends of the lines).
+ * Options: title, note, unit (of x), log (a logarithmic x axis), label (names at the ends of the lines).
  */
 function lineChart(group, lines, options) {
   const toAxis = options.log ? Math.log10 : (x) => x;
@@ -90,11 +90,14 @@ function lineChart(group, lines, options) {
         grid.append(h("line", { x1: margin.left, x2: width - right, y1: scaleY(at), y2: scaleY(at) }),
           h("text", { x: margin.left - 8, y: scaleY(at) + 4, "text-anchor": "end" }, show(at, digits)));
       }
-      const marks = options.log ? xs.filter((x) => inside({ x })) : ticks(group.from, group.to, Math.max(2, innerWidth / 80)).filter((x) => Number.isInteger(x) || group.to - group.from < 3);
-      for (const at of marks) {
-        grid.append(h("text", { x: scaleX(at), y: height - 8, "text-anchor": "middle" }, at.toLocaleString("en")));
-      }
-      if (options.xName) grid.append(h("text", { x: width - right, y: height - 8 - 14, "text-anchor": "end", class: "axis" }, options.xName));
+      const marks = options.log ? xs.filter((x) => inside({ x })) : ticks(group.from, group.to, Math.max(2, innerWidth / 70)).filter(Number.isInteger);
+      marks.forEach((at, place) => {
+        const isLast = place === marks.length - 1;
+        const end = isLast && scaleX(at) > width - right - 24;
+        const text = at.toLocaleString("en");
+        grid.append(h("text", { x: end ? width - right : scaleX(at), y: height - 8, "text-anchor": end ? "end" : "middle" },
+          isLast ? `${options.unit ?? "epoch"} ${text}` : text));
+      });
       svg.append(grid);
       const ends = [];
       lines.forEach((line) => {
@@ -229,7 +232,7 @@ function curvesSection({ runs: all }) {
   const reset = h("button", { type: "button", onclick: () => group.zoom(group.low, group.high) }, "Show all epochs");
   const charts = charted.map(({ name, lines }) => {
     const [title, note] = MEASURES[name] ?? [name.replaceAll("_", " "), ""];
-    return lineChart(group, lines, { title, note, xName: "epoch" });
+    return lineChart(group, lines, { title, note });
   });
   const tables = charted.map(({ name, lines }) => {
     const epochs = [...new Set(lines.flatMap((line) => line.points.map((point) => point.x)))].sort((a, b) => a - b);
@@ -254,7 +257,7 @@ function labelCurveSection(page) {
     const group = new Group(Math.min(...xs) - 0.05, Math.max(...xs) + 0.05);
     const budgets = [...new Set(curve.arms.flatMap((arm) => arm.points.map(([x]) => x)))].sort((a, b) => a - b);
     return [
-      h("div", { class: "wide" }, lineChart(group, lines, { title: "Macro F1 by number of labels", note: `${curve.chosen} labels`, log: true, dots: true, label: true, height: 320, unit: "labels", xName: "labels" })),
+      h("div", { class: "wide" }, lineChart(group, lines, { title: "Macro F1 by number of labels", note: `${curve.chosen} labels`, log: true, dots: true, label: true, height: 320, unit: "labels" })),
       h("ul", { class: "legend narrow" }, lines.map((line) => h("li", {}, swatch(line.paint), line.name))),
       numbers("The curve as a table", table(`Macro F1, ${curve.chosen} labels`, ["Labels", ...curve.arms.map((arm) => arm.name)],
         budgets.map((budget) => [budget.toLocaleString("en"), ...curve.arms.map((arm) => {
