@@ -297,7 +297,7 @@ fn pages_work_in_a_browser() {
         assert!(size < 15_000_000, "{page} has {size} bytes");
         let mut driver = Command::new("node");
         let driven =
-            driver.arg(folder.join("drive.mjs")).arg(lab.path(page)).env("CHROMIUM", "chromium").output().unwrap();
+            driver.arg(folder.join("drive.mjs")).arg(lab.path(page)).output().unwrap();
         let driven = outcome(driven);
         assert_eq!(driven.code, Some(0), "{page}\n{}{}", driven.stdout, driven.stderr);
         let measured: Value = serde_json::from_str(&driven.stdout).unwrap();
