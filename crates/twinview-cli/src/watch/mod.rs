@@ -138,8 +138,9 @@ fn content(root: &Path, path: &str) -> std::result::Result<Content, Refusal> {
 /// The page as far as the run is, with its figures.
 fn page(root: &Path) -> Result<twinview::report::page::Page> {
     let mut page = experiment::page(root)?;
-    let names = fs::read_dir(root.join("figures")).into_iter().flatten().flatten();
-    let mut names: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let entries = fs::read_dir(root.join("figures")).into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| is_picture(name));
     names.sort();
     page.figures = names.into_iter().map(|name| format!("figures/{name}")).collect();

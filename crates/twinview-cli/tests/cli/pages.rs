@@ -230,7 +230,11 @@ fn a_watcher_shows_its_run_and_nothing_else() {
         (format!("GET /{} HTTP/1.1\r\nHost: {address}\r\n\r\n", "a".repeat(20_000)), "431"),
     ] {
         let answer = watcher.answer(&request);
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{}: {answer}", &request[..20]);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{}: {answer}",
+            request.chars().take(20).collect::<String>()
+        );
     }
     let head = watcher.answer("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
@@ -296,8 +300,7 @@ fn pages_work_in_a_browser() {
         let size = lab.read(page).len();
         assert!(size < 15_000_000, "{page} has {size} bytes");
         let mut driver = Command::new("node");
-        let driven =
-            driver.arg(folder.join("drive.mjs")).arg(lab.path(page)).output().unwrap();
+        let driven = driver.arg(folder.join("drive.mjs")).arg(lab.path(page)).output().unwrap();
         let driven = outcome(driven);
         assert_eq!(driven.code, Some(0), "{page}\n{}{}", driven.stdout, driven.stderr);
         let measured: Value = serde_json::from_str(&driven.stdout).unwrap();

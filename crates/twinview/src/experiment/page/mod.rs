@@ -111,13 +111,40 @@ pub fn compare(roots: &[PathBuf]) -> Result<Page> {
             report.name = if trainings > 1 { format!("{name}: {}", report.name) } else { name.clone() };
             all.reports.push(report);
         }
-        if !one.verdict.is_empty() {
-            all.facts.push((name.clone(), one.verdict));
-        }
     }
     datasets.dedup();
     all.subtitle = datasets.join(", ");
+    all.verdict = side_by_side(&all);
     Ok(all)
+}
+
+/// What runs side by side show, in words.
+fn side_by_side(page: &Page) -> String {
+    let mut sentences = Vec::new();
+    let best = page.reports.iter().max_by(|one, other| one.macro_f1.total_cmp(&other.macro_f1));
+    if let (Some(best), true) = (best, page.reports.len() > 1) {
+        let others = page.reports.iter().filter(|report| report.name != best.name);
+        let others: Vec<String> = others.map(|report| format!("{} {:.3}", report.name, report.macro_f1)).collect();
+        sentences.push(format!("{} has the highest macro F1, {:.3}; {}.", best.name, best.macro_f1, others.join(", ")));
+        if page.reports.iter().any(|report| report.seeds < 2) {
+            sentences.push("One training of each cannot tell a small difference from chance.".to_owned());
+        }
+    }
+    let with_settings: Vec<_> = page.runs.iter().filter(|run| !run.settings.is_empty()).collect();
+    let mut differing: Vec<&str> = Vec::new();
+    for (key, value) in with_settings.iter().flat_map(|run| &run.settings) {
+        let differs =
+            with_settings.iter().any(|run| !run.settings.iter().any(|found| (&found.0, &found.1) == (key, value)));
+        if differs && !differing.contains(&key.as_str()) {
+            differing.push(key);
+        }
+    }
+    sentences.push(match differing.as_slice() {
+        [] => "All settings are the same.".to_owned(),
+        few if few.len() <= 4 => format!("The runs differ in {}.", few.join(", ")),
+        many => format!("The runs differ in {}, and {} more settings.", many[..3].join(", "), many.len() - 3),
+    });
+    sentences.join(" ")
 }
 
 /// The shortest ends of the paths that tell them apart.
@@ -196,8 +223,12 @@ fn trained_page(
     if let Some(settings) = files.pretraining() {
         page.views = Some(views(&settings, &dataset.train.images)?);
     }
-    // Before its first checkpoint a run has nothing to show images by.
-    let Ok(weights) = open_weights(&files.path) else { return Ok(page) };
+    let weights = match open_weights(&files.path) {
+        Ok(weights) => weights,
+        Err(error) if files.progress.finished => return Err(error),
+        // Before its first checkpoint a run has nothing to show images by.
+        Err(_) => return Ok(page),
+    };
     let Opened { model, classes: told } = open(&weights, device)?;
     let is_classifier = told == Some(classes.len());
     let part = part.unwrap_or(if is_classifier && files.progress.finished { Part::Test } else { Part::Train });
@@ -300,7 +331,10 @@ fn run_page(files: &RunFiles) -> Page {
     if files.run.series.is_empty() && !files.progress.finished {
         // An experiment under way: the trainings below it that wrote last.
         let below = trainings(&files.path);
-        page.facts.push(("Trainings begun".into(), below.len().to_string()));
+        if !below.is_empty() {
+            page.progress = None;
+            page.facts.push(("Trainings begun".into(), below.len().to_string()));
+        }
         page.runs.extend(below.into_iter().take(CURVES).filter_map(|(name, path)| {
             let mut run = RunFiles::read(&path).ok()?.run;
             run.name = name;

@@ -62,7 +62,7 @@ function lineChart(group, lines, options) {
   const last = () => lines.length === 1 ? show(lines[0].points.at(-1).y) : "";
   value.textContent = last();
 
-  const margin = { top: 10, bottom: 26, left: 46, right: options.label ? 132 : 12 };
+  const margin = { top: 10, bottom: 26, left: 46, right: options.label ? 210 : 12 };
   let width = 300, svg, cursorLayer, scaleX, scaleY, dragged = null;
   const height = options.height ?? 170;
   const xs = [...new Set(all.map((point) => point.x))].sort((a, b) => a - b);
@@ -77,7 +77,7 @@ function lineChart(group, lines, options) {
       if (low === high) [low, high] = [low - Math.abs(low) * 0.1 - 0.1, high + Math.abs(high) * 0.1 + 0.1];
       const pad = (high - low) * 0.06;
       [low, high] = [low - pad, high + pad];
-      const right = width < 460 ? 12 : margin.right;
+      const right = width < 600 ? 12 : margin.right;
       const innerWidth = width - margin.left - right, innerHeight = height - margin.top - margin.bottom;
       scaleX = (x) => margin.left + ((toAxis(x) - group.from) / (group.to - group.from || 1)) * innerWidth;
       scaleX.invert = (px) => group.from + ((px - margin.left) / innerWidth) * (group.to - group.from);
@@ -118,7 +118,7 @@ function lineChart(group, lines, options) {
         ends.forEach((end, i) => { if (i) end.y = Math.max(end.y, ends[i - 1].y + 15); });
         const over = Math.max(0, (ends.at(-1)?.y ?? 0) - (height - margin.bottom));
         ends.forEach((end) => svg.append(h("circle", { cx: width - right + 10, cy: end.y - over, r: 4, fill: end.line.paint }),
-          h("text", { x: width - right + 18, y: end.y - over + 4, class: "end" }, shorten(end.line.name, 19))));
+          h("text", { x: width - right + 18, y: end.y - over + 4, class: "end" }, shorten(end.line.name, 29))));
       }
       cursorLayer = h("g", {});
       svg.append(cursorLayer);

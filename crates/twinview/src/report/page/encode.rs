@@ -59,7 +59,7 @@ impl Atlas {
         let colour = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
         let mut file = Cursor::new(Vec::new());
         let encoder =
-            png::PngEncoder::new_with_quality(&mut file, png::CompressionType::Best, png::FilterType::Adaptive);
+            png::PngEncoder::new_with_quality(&mut file, png::CompressionType::Default, png::FilterType::Adaptive);
         encoder
             .write_image(&canvas, (columns * width) as u32, (rows * height) as u32, colour)
             .map_err(|error| Error::Config(format!("the pictures of the report cannot be encoded: {error}")))?;

@@ -71,7 +71,7 @@ function follow(address) {
         render(page);
         if (focused?.isConnected) focused.focus({ preventScroll: true });
         last = text;
-        if (page.progress?.finished) wait = 20000;
+        if (page.samples) wait = 20000;
       }
     } catch {
       document.body.classList.add("lost");

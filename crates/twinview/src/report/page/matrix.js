@@ -26,8 +26,10 @@ function matrixSection(page, samples) {
         const button = h("button", { type: "button", "aria-pressed": "false", disabled: count === 0,
           "aria-label": `${samples.className(truth)} taken for ${samples.className(predicted)}: ${count}`,
           onclick: (event) => open(truth, predicted, event.currentTarget) }, count ? String(count) : "·");
-        const cell = h("td", { class: `${truth === predicted ? "right" : "wrong"}${share > 0.45 ? " strong" : ""}` }, button);
-        cell.style.setProperty("--share", `${Math.round(100 * Math.min(1, truth === predicted ? share : share * 2.2))}%`);
+        // Mistakes are few: they are drawn stronger. On the strongest tones black could not be read any more.
+        const isRight = truth === predicted, tone = Math.min(1, isRight ? share : share * 2.2);
+        const cell = h("td", { class: `${isRight ? "right" : "wrong"}${tone > (isRight ? 0.845 : 0.95) ? " strong" : ""}` }, button);
+        cell.style.setProperty("--share", `${Math.round(100 * tone)}%`);
         return cell;
       }));
     });
