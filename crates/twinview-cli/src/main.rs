@@ -10,6 +10,7 @@ mod session;
 mod settings;
 mod stop;
 mod tui;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,9 @@ fn run(command: Command) -> twinview::Result<()> {
         Command::Selftrain(args) => commands::heads::selftrain(args),
         Command::Evaluate(args) => commands::evaluate(&args),
         Command::Embed(args) => commands::embed(&args),
+        Command::Report(args) => commands::pages::report(&args),
+        Command::Compare(args) => commands::pages::compare(&args),
+        Command::Watch(args) => commands::pages::serve(&args),
         Command::Import(args) => commands::convert(&args),
         Command::Export(args) => commands::convert(&args),
         Command::Bench(args) => commands::experiment::bench(&args),

@@ -1,12 +1,14 @@
 //! The command line: what each command takes.
 
 mod experiment;
+mod pages;
 mod program;
 mod shared;
 mod training;
 mod weights;
 
 pub(crate) use experiment::{BenchArgs, LabelsArgs, MethodsArgs, ReproduceArgs};
+pub(crate) use pages::{CompareArgs, PageArgs, WatchArgs};
 pub(crate) use program::{CompletionsArgs, ManArgs};
 pub(crate) use shared::{BackboneArgs, DataArgs, LabelArgs, PresetName, ReportArgs, ShowArgs, SplitName};
 pub(crate) use training::{FinetuneArgs, HeadName, PretrainArgs, ProbeArgs, RunArgs, SelftrainArgs, TrainArgs};
@@ -52,6 +54,14 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// Features of a split, their UMAP and a scatter plot
     Embed(EmbedArgs),
+    /// The page report.html of a run or an experiment: settings, curves, scores, images, their map
+    ///
+    /// Trainings and experiments write it themselves when they are over; this makes it again, or for one under way.
+    Report(PageArgs),
+    /// Several runs on one page: their curves over one another, settings that differ, their scores
+    Compare(CompareArgs),
+    /// The page of a run while it trains, in the browser; for this machine alone unless --bind says otherwise
+    Watch(WatchArgs),
     /// Weights from PyTorch (.pt, .pth) or safetensors into Twinview's form
     Import(ConvertArgs),
     /// Weights of a run as safetensors with PyTorch's names

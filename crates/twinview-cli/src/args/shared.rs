@@ -123,6 +123,9 @@ pub(crate) struct ReportArgs {
     /// Send the finished run to W&B with its program wandb; needs --track wandb and a login
     #[arg(long)]
     pub(crate) wandb_sync: bool,
+    /// Write no report.html at the end
+    #[arg(long)]
+    pub(crate) no_report: bool,
     /// Show no progress, warnings only
     #[arg(long, short, conflicts_with_all = ["verbose", "tui"])]
     pub(crate) quiet: bool,

@@ -6,7 +6,7 @@ use twinview::experiment::{
 };
 use twinview::training::Pretraining;
 
-use super::data;
+use super::{data, pages};
 use crate::args::{BenchArgs, DataArgs, LabelsArgs, MethodsArgs, PresetName, ReproduceArgs};
 use crate::session::with_context;
 use crate::{output, settings};
@@ -26,6 +26,7 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
     let comparison = with_context(&args.report, args.recipe.recipe.as_deref(), AGAIN, |context| {
         experiment::reproduce(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, context)
     })?;
+    pages::at_the_end(&root, &dataset, &args.report);
     if args.json {
         return output::line(format_args!("{:#}", comparison.to_json(&recipe)));
     }
@@ -52,6 +53,7 @@ pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
     let curve = with_context(&args.report, args.recipe.recipe.as_deref(), AGAIN, |context| {
         experiment::label_curve(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, context)
     })?;
+    pages::at_the_end(&root, &dataset, &args.report);
     if args.json {
         return output::line(format_args!("{:#}", serde_json::json!(curve)));
     }
@@ -81,6 +83,7 @@ pub(crate) fn methods(args: MethodsArgs) -> Result<()> {
     let table = with_context(&args.report, None, AGAIN, |context| {
         experiment::method_table(&recipe, &dataset, &args.run, &settings::command_line(), settings::VERSION, context)
     })?;
+    pages::at_the_end(&args.run, &dataset, &args.report);
     if args.json {
         return output::line(format_args!("{:#}", serde_json::json!(table)));
     }

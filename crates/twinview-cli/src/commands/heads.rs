@@ -43,7 +43,7 @@ fn mlp_probe(args: ProbeArgs) -> Result<()> {
         plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
-    with_context(&args.run, &run, |context| {
+    with_context(&args.run, &run, &dataset, |context| {
         if weights.is_none() && plan.statistics == Statistics::Fixed {
             training::calibrate(&model.backbone, &dataset.train.images, plan.plan.seed)?;
         }
@@ -105,7 +105,7 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
         plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
-    with_context(&args.run, &run, |context| {
+    with_context(&args.run, &run, &dataset, |context| {
         if weights.is_none() {
             training::calibrate(&model.backbone, &dataset.train.images, seed)?;
         }
@@ -136,7 +136,7 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
         plan: &plan,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
-    with_context(&args.run, &run, |context| {
+    with_context(&args.run, &run, &dataset, |context| {
         let model = match classifier(&dataset, &weights)? {
             Some(model) => model,
             // A head that begins at random would shake the encoder before it knows anything (Kumar et al. 2022,
@@ -178,7 +178,7 @@ pub(crate) fn selftrain(args: SelftrainArgs) -> Result<()> {
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     let labelled: Vec<(usize, u8)> = indices.into_iter().zip(split.labels).collect();
-    with_context(&args.run, &run, |context| {
+    with_context(&args.run, &run, &dataset, |context| {
         let student = classifier(&dataset, &weights)?.unwrap_or_else(|| teacher.clone());
         training::self_train(student, &teacher, images, &labelled, &plan, &run, context).map(drop)
     })

@@ -3,6 +3,7 @@
 pub(crate) mod data;
 pub(crate) mod experiment;
 pub(crate) mod heads;
+pub(crate) mod pages;
 pub(crate) mod program;
 pub(crate) mod train;
 

@@ -9,7 +9,7 @@ use twinview::method::ClassifierConfig;
 use twinview::training::{self, Context, Plan, Pretraining, RunDir};
 use twinview::{Error, Result};
 
-use super::data;
+use super::{data, pages};
 use crate::args::{BackboneArgs, LabelArgs, PretrainArgs, RunArgs, TrainArgs};
 use crate::{output, session, settings};
 
@@ -71,7 +71,7 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
         plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
-    with_context(&args.run, &run, |context| {
+    with_context(&args.run, &run, &dataset, |context| {
         let architecture = settings.backbone.clone().unwrap_or_default();
         let config = ClassifierConfig::for_images(&split.images, dataset.class_names.len(), &architecture);
         let model = initialise(config.init(&context.device), plan.seed);
@@ -95,7 +95,7 @@ pub(crate) fn pretrain(args: PretrainArgs) -> Result<()> {
         plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
-    with_context(&args.run, &run, |context| {
+    with_context(&args.run, &run, &dataset, |context| {
         let label = format!("{} pretraining", settings.method.title());
         training::pretrain(&settings, &label, train, &run, context).map(drop)
     })
@@ -140,10 +140,11 @@ pub(super) fn settled<P: DeserializeOwned>(args: &RunArgs, defaults: &str, prefi
     merged(defaults, args.recipe.recipe.as_deref(), &changes)
 }
 
-/// Trains, and says where the weights are.
+/// Trains, writes the page of the run, and says where the weights are.
 pub(super) fn with_context(
     args: &RunArgs,
     run: &RunDir,
+    dataset: &Dataset,
     train: impl FnOnce(&mut Context<'_>) -> Result<()>,
 ) -> Result<()> {
     if !run.is_finished() {
@@ -151,6 +152,7 @@ pub(super) fn with_context(
         let advice = format!("run: {}{resume}", settings::command_line());
         session::with_context(&args.report, args.recipe.recipe.as_deref(), &advice, train)?;
     }
+    pages::at_the_end(run.path(), dataset, &args.report);
     output::line(run.path().display())
 }
 

@@ -9,6 +9,7 @@ mod bad_weights;
 mod help;
 mod methods;
 mod output;
+mod pages;
 mod results;
 mod support;
 mod tracking;

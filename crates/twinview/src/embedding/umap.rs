@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::curve::Curve;
 use super::fuzzy::fuzzy_union;
 use super::layout::optimise;
-use super::{Matrix, Metric, knn_within, pca};
+use super::{Matrix, Metric, Neighbours, knn_within, pca};
 use crate::random::{Purpose, Stream};
 use crate::{Error, Result};
 
@@ -58,7 +58,29 @@ impl Umap {
     /// When a setting is out of its range or there are not more than `n_neighbors` rows.
     pub fn fit_transform(&self, features: Matrix<'_>) -> Result<Vec<f32>> {
         self.check(features.rows())?;
-        let graph = fuzzy_union(&knn_within(features, self.n_neighbors - 1, self.metric)?);
+        self.layout(features, &knn_within(features, self.n_neighbors - 1, self.metric)?)
+    }
+
+    /// The map of `features` whose `neighbours` are known, as [`knn_within`] gives them: several maps need one search.
+    ///
+    /// # Errors
+    /// As [`fit_transform`](Self::fit_transform), and when `neighbours` are not `n_neighbors - 1` for each row.
+    pub fn fit_neighbours(&self, features: Matrix<'_>, neighbours: &Neighbours) -> Result<Vec<f32>> {
+        self.check(features.rows())?;
+        let (wanted, found) = (self.n_neighbors - 1, neighbours.k());
+        if found != wanted || neighbours.indices().len() != wanted * features.rows() {
+            let rows = features.rows();
+            return Err(Error::Config(format!(
+                "UMAP with n_neighbors = {} needs {wanted} neighbours of {rows} samples, not {found} of {}",
+                self.n_neighbors,
+                neighbours.indices().len() / found.max(1)
+            )));
+        }
+        self.layout(features, neighbours)
+    }
+
+    fn layout(&self, features: Matrix<'_>, neighbours: &Neighbours) -> Result<Vec<f32>> {
+        let graph = fuzzy_union(neighbours);
         let curve = Curve::fit(self.spread.into(), self.min_dist.into());
         let epochs = self.n_epochs.unwrap_or(if features.rows() <= 10_000 { 500 } else { 200 });
         let mut positions = self.start(features);
@@ -147,6 +169,18 @@ mod tests {
         let one = run(1);
         assert_eq!(one, run(2));
         assert_eq!(one, run(4));
+    }
+
+    #[test]
+    fn known_neighbours_give_the_same_map() {
+        let values = normals(60 * 5, 9);
+        let features = Matrix::new(&values, 5).unwrap();
+        let umap = Umap { n_epochs: Some(20), ..Umap::default() };
+        let neighbours = knn_within(features, 9, umap.metric).unwrap();
+        assert_eq!(umap.fit_neighbours(features, &neighbours).unwrap(), umap.fit_transform(features).unwrap());
+        let fewer = knn_within(features, 8, umap.metric).unwrap();
+        let message = umap.fit_neighbours(features, &fewer).unwrap_err().to_string();
+        assert!(message.contains("needs 9 neighbours of 60 samples, not 8 of 60"), "{message}");
     }
 
     #[test]

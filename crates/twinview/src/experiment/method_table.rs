@@ -126,7 +126,8 @@ pub fn method_table(
     };
     let settings = toml::to_string(recipe).unwrap_or_default();
     files::write_atomic(run.join("report.md"), table.markdown(&settings).as_bytes())?;
-    let json = serde_json::to_string_pretty(&json!({ "table": table, "settings": recipe })).unwrap_or_default();
+    let json = serde_json::to_string_pretty(&json!({ "table": table, "verdict": table.verdict(), "settings": recipe }))
+        .unwrap_or_default();
     files::write_atomic(run.join("report.json"), format!("{json}\n").as_bytes())?;
     Ok(table)
 }

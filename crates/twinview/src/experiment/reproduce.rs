@@ -83,7 +83,7 @@ fn same_but_command(one: &str, other: &str) -> bool {
 }
 
 /// `dataset` with a part of its training images in the place of the test images, where the recipe asks for it.
-fn held_out(recipe: &Recipe, dataset: &Dataset) -> Result<Option<Dataset>> {
+pub(super) fn held_out(recipe: &Recipe, dataset: &Dataset) -> Result<Option<Dataset>> {
     if recipe.holdout == 0 {
         return Ok(None);
     }

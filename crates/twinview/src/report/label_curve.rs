@@ -121,6 +121,22 @@ impl LabelCurve {
         sentences.join("\n")
     }
 
+    /// The verdict in a paragraph: the least and the largest number of labels, for the first way of choosing them.
+    pub fn summary(&self) -> String {
+        let Some((chosen, budgets, titles)) = self.tables().into_iter().next() else { return String::new() };
+        let sentence = |labels: usize| {
+            let point = |arm: &str| {
+                self.points.iter().find(|point| point.arm == arm && point.chosen == chosen && point.labels == labels)
+            };
+            let most = titles.last().and_then(|title| self.point(chosen, labels, title));
+            let pairs = [(point("pretrained"), point("random")), (most, point("scratch"))];
+            let parts: Vec<String> = pairs.into_iter().filter_map(|(ours, control)| gain(ours?, control?)).collect();
+            format!("With {labels} labels: {}.", parts.join("; "))
+        };
+        let (first, last) = (budgets.iter().min(), budgets.iter().max().filter(|_| budgets.len() > 1));
+        first.into_iter().chain(last).map(|&labels| sentence(labels)).collect::<Vec<_>>().join(" ")
+    }
+
     /// The report.
     pub fn markdown(&self, settings: &str) -> String {
         let figures: Vec<String> = self
@@ -183,6 +199,9 @@ mod tests {
         assert!(table.contains("| 10 | 0.450 ± 0.071 | 0.450 ± 0.000 | 0.560 ± 0.014 | – |"), "{table}");
         let verdict = curve.verdict();
         assert!(verdict.contains("- 10 labels (first): PRETRAINED 0.560 ± 0.014, +0.110 against RANDOM"), "{verdict}");
+        let summary = curve.summary();
+        assert!(summary.starts_with("With 10 labels: PRETRAINED 0.560 ± 0.014, +0.110 against RANDOM"), "{summary}");
+        assert!(summary.contains(" With 100 labels: PRETRAINED 0.600, -0.050 against RANDOM"), "{summary}");
         assert!(verdict.contains("FINE-TUNED 0.690, -0.010 against SCRATCH (one seed, no interval)."), "{verdict}");
     }
 }

@@ -69,6 +69,25 @@ impl MethodTable {
         lines.join("\n")
     }
 
+    /// What the numbers show, in plain words.
+    pub fn verdict(&self) -> String {
+        let Some((control, methods)) = self.rows.split_first() else { return String::new() };
+        let mean = |values: &[f64]| Summary::of(values).map(|summary| summary.mean);
+        let best = |of: fn(&MethodRow) -> &[f64], what: &str| {
+            let scored = methods.iter().filter_map(|row| Some((row, mean(of(row))?)));
+            let (row, score) = scored.max_by(|one, other| one.1.total_cmp(&other.1))?;
+            let gain = score - mean(of(control))?;
+            Some(format!("By {what}, {} is best with {score:.3}, {gain:+.3} against a random encoder.", row.name))
+        };
+        let sentences = [
+            best(|row| &row.knn_accuracy, "the vote of the neighbours"),
+            best(|row| &row.linear_f1, &format!("a linear probe on {} labels", self.labels)),
+        ];
+        let single = self.rows.iter().any(|row| row.knn_accuracy.len() < 2);
+        let caution = single.then(|| "One seed cannot tell small differences from chance.".to_owned());
+        sentences.into_iter().flatten().chain(caution).collect::<Vec<_>>().join(" ")
+    }
+
     /// The report.
     pub fn markdown(&self, settings: &str) -> String {
         let Self { dataset, test_images, labels, command, version, .. } = self;
@@ -99,6 +118,9 @@ mod tests {
         assert!(text.contains("| Method | Epochs | kNN accuracy | gain | linear F1, 100 labels | gain |"), "{text}");
         assert!(text.contains("| random encoder | 0 | 0.600 ± 0.141 | – | 0.400 ± 0.000 | – |"), "{text}");
         assert!(text.contains("| simclr | 20 | 0.800 ± 0.071 | +0.200 | 0.390 ± 0.000 | -0.010 |"), "{text}");
+        let verdict = table.verdict();
+        assert!(verdict.contains("neighbours, simclr is best with 0.800, +0.200 against"), "{verdict}");
+        assert!(verdict.contains("100 labels, simclr is best with 0.390, -0.010") && !verdict.contains("One seed"));
         assert!(text.ends_with("```toml\na = 1\n```\n"), "{text}");
     }
 }

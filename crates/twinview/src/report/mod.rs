@@ -34,6 +34,7 @@ mod comparison;
 pub mod figures;
 mod label_curve;
 mod method_table;
+pub mod page;
 
 pub use comparison::{ArmResult, Comparison, Role};
 pub use label_curve::{LabelCurve, LabelPoint};

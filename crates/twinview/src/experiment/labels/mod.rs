@@ -308,8 +308,10 @@ impl Experiment<'_> {
         }
         let settings = toml::to_string(self.recipe).unwrap_or_default();
         files::write_atomic(self.run.join("report.md"), curve.markdown(&settings).as_bytes())?;
-        let json =
-            serde_json::to_string_pretty(&json!({ "curve": curve, "settings": self.recipe })).unwrap_or_default();
+        let json = serde_json::to_string_pretty(
+            &json!({ "curve": curve, "verdict": curve.summary(), "settings": self.recipe }),
+        )
+        .unwrap_or_default();
         files::write_atomic(self.run.join("report.json"), format!("{json}\n").as_bytes())
     }
 }
