@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use crate::augment::Batch;
-use crate::backbone::ConvStackConfig;
 use crate::dataset::{Images, Split};
 use crate::embedding::{Matrix, Umap, extract, knn_within};
 use crate::method::{Classifier, ClassifierConfig};
 use crate::report::page::{Atlas, Map, Predictions, Samples, Views, base64};
 use crate::training::{Device, Pretraining, load_backbone, load_weights, open_weights, predict};
-use crate::weights::{Backbone, Model, Weights, identify};
+use crate::weights::{Model, Weights, identify};
 use crate::{Error, Result};
 
 /// Neighbours of each image.
@@ -47,8 +46,7 @@ pub(super) struct Opened {
 
 pub(super) fn open(weights: &Weights, device: &Device) -> Result<Opened> {
     let kind = identify(weights)?;
-    let Backbone::Article { in_channels, widths } = kind.backbone;
-    let backbone = ConvStackConfig { in_channels, widths: widths.to_vec() };
+    let backbone = kind.backbone;
     if let Model::Classifier { features, hidden, classes } = kind.model {
         let config = ClassifierConfig { backbone, features, hidden, classes };
         return Ok(Opened { model: load_weights(config.init(device), weights)?.0, classes: Some(classes) });
