@@ -93,7 +93,9 @@ fn small(line: &str) -> Result<String, String> {
     let epochs = if line.contains("warmup_epochs = 2") { 3 } else { 1 };
     let more = match command.as_str() {
         "data fetch" | "data show" | "evaluate" | "embed" | "import" | "export" | "completions" | "man" | "--help"
-        | "--version" => "",
+        | "--version" | "report" | "compare" => "",
+        // It ends when it is interrupted.
+        "watch" => return Ok(format!("timeout --signal INT 2 {line} || test $? = 124")),
         "probe" if line.contains("--head linear") => "",
         "train" | "pretrain" | "probe" | "finetune" | "selftrain" | "experiment methods" => {
             match line.contains("--epochs ") {

@@ -52,7 +52,7 @@ pub enum Model {
         /// Units of the predictor's hidden layer.
         hidden: usize,
     },
-    /// The heads of another self-supervised method: any of [`SELF_SUPERVISED`].
+    /// The heads of another self-supervised method: projector, predictor, prototypes, what is remembered, momentum copy.
     SelfSupervised,
     /// Nothing.
     BackboneOnly,

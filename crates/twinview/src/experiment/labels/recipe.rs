@@ -6,7 +6,7 @@ use crate::dataset::{Dataset, Split, first_k, stratified};
 use crate::training::{Plan, Pretraining, SelfTraining};
 use crate::{Error, Result};
 
-/// The settings of [`label_curve`].
+/// The settings of [`label_curve`](super::label_curve).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelRecipe {
