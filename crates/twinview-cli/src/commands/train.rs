@@ -1,7 +1,7 @@
 //! `twinview train` and `pretrain`.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use twinview::backbone::{Architecture, initialise};
 use twinview::dataset::{Dataset, Split, first_k, stratified};
 use twinview::experiment::merged;
@@ -31,15 +31,24 @@ pub(super) struct Config<'a, P> {
 }
 
 /// A training, and the encoder that it begins with.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 pub(super) struct WithBackbone<P> {
     /// Its settings stand beside `backbone`, not in a table of their own.
     #[serde(flatten)]
     pub(super) plan: P,
     /// The article's where absent, or that of the weights.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backbone: Option<Architecture>,
+}
+
+/// By hand, because serde's own way through `flatten` does not say which settings there are when one is unknown.
+impl<'de, P: DeserializeOwned> Deserialize<'de> for WithBackbone<P> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let wrong = |error: toml::de::Error| D::Error::custom(error.message());
+        let mut settings = toml::Table::deserialize(deserializer)?;
+        let backbone = settings.remove("backbone").map(toml::Value::try_into).transpose().map_err(wrong)?;
+        Ok(Self { plan: settings.try_into().map_err(wrong)?, backbone })
+    }
 }
 
 impl<P: Serialize + DeserializeOwned> WithBackbone<P> {
