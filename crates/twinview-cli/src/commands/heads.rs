@@ -106,9 +106,7 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     with_context(&args.run, &run, &dataset, |context| {
-        if weights.is_none() {
-            training::calibrate(&model.backbone, &dataset.train.images, seed)?;
-        }
+        training::calibrate(&model.backbone, &dataset.train.images, seed)?;
         let (model, choice) = fit_linear_head(model, &split, seed)?;
         let best = choice.scores.iter().find(|(c, _)| *c == choice.c).map(|(_, score)| *score);
         if let Some(score) = best {
@@ -145,6 +143,7 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
                 let architecture = identify(&weights)?.backbone.architecture;
                 let model = random(&dataset, &architecture, None, plan.seed);
                 let model = with_backbone(model, &weights, args.run.report.quiet)?;
+                training::calibrate(&model.backbone, &dataset.train.images, plan.seed)?;
                 fit_linear_head(model, &split, plan.seed)?.0
             }
         };

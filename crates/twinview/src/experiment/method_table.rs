@@ -100,7 +100,6 @@ pub fn method_table(
     let mut scores = Vec::new();
     for seed in 0..recipe.seeds {
         let model = random(seed, context);
-        calibrate(&model.backbone, &dataset.train.images, seed)?;
         scores.push(scored(recipe, dataset, model, seed, run.join(format!("random/seed-{seed}.json")))?);
     }
     rows.push(MethodRow::new("random encoder", 0, &scores));
@@ -142,6 +141,7 @@ fn scored(
 ) -> Result<(f64, f64)> {
     let result = Stored::open(file, || {
         let (train, test) = (&dataset.train, &dataset.test);
+        calibrate(&model.backbone, &train.images, seed)?;
         let report = |predicted: &[u8]| Ok::<_, Error>(ClassificationReport::new(&test.labels, predicted)?.to_json());
         let voted = report(&KnnProbe::default().predict(&model.backbone, train, &test.images)?)?;
         let few = train.select(&first_k(train, recipe.labels)?);

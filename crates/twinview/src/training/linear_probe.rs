@@ -22,8 +22,10 @@ pub fn fit_linear_head(model: Classifier, split: &Split, seed: u64) -> Result<(C
     let (features, classes) = (extract(&model.backbone, &split.images)?, model.fc.classes());
     let features = Matrix::new(features.values(), features.dimensions())?;
     let validation = CrossValidation { seed, ..CrossValidation::default() };
-    let choice = validation.choose(&LogisticRegression::default(), features, &split.labels, classes)?;
-    let regression = LogisticRegression { c: choice.c, ..LogisticRegression::default() };
+    // BatchNorm has brought the features to one scale. Standardising each again would blow up those that hardly vary.
+    let regression = LogisticRegression { standardize: false, ..LogisticRegression::default() };
+    let choice = validation.choose(&regression, features, &split.labels, classes)?;
+    let regression = LogisticRegression { c: choice.c, ..regression };
     let (weights, intercepts) = regression.fit(features, &split.labels, classes)?.linear_layer();
     let mut state = state_dict(&model);
     state.insert("fc.weight".to_owned(), Array::f32([classes, features.columns()], weights));

@@ -37,10 +37,11 @@ pub struct HeadPlan {
     pub plan: Plan,
 }
 
-/// Lets `images` enter the running statistics of `backbone`, which has none of its own yet.
+/// Lets `images`, as they are, enter the running statistics of `backbone`, until nothing is left of those before.
 ///
-/// An encoder of random weights whose BatchNorm still has mean 0 and variance 1 is a control made weak; with the
-/// statistics of real images it is what pretraining starts from. Uses no labels and moves no weight.
+/// An encoder of random weights whose BatchNorm still has mean 0 and variance 1 is a control made weak. A pretrained one has
+/// the statistics of its views, crops and blurs; the images that it is to be used on have others (Wu and Johnson, "Rethinking
+/// 'Batch' in BatchNorm", 2021, arXiv 2105.07576, section 3). Uses no labels and moves no weight.
 pub fn calibrate(backbone: &Backbone, images: &Images, seed: u64) -> Result<()> {
     const BATCH: usize = 256;
     // With a momentum of 0.1, 64 batches leave a thousandth of the initial statistics.

@@ -202,37 +202,3 @@ fn what_cannot_be_fitted_is_refused() {
         assert!(wrong.choose(&plain, features, &[0, 1], 3).is_err());
     }
 }
-
-#[test]
-fn timing() {
-    for (rows, columns, seed) in [(1000, 2048, 1), (100, 2048, 2), (60000, 2048, 3)] {
-        let (mut values, labels) = clusters(rows, columns, 10, seed);
-        values.iter_mut().for_each(|value| *value = (*value * 0.5).max(0.0));
-        let mut rotate = 0.0f32;
-        values.iter_mut().for_each(|value| {
-            rotate = 0.8 * rotate + *value;
-            *value = rotate;
-        });
-        let features = Matrix::new(&values, columns).unwrap();
-        for c in [1e-4, 1e-2, 1.0, 100.0] {
-            if rows > 50000 && c != 1e-4 {
-                continue;
-            }
-            let begun = std::time::Instant::now();
-            let model = LogisticRegression { c, ..Default::default() }.fit(features, &labels, 10).unwrap();
-            println!(
-                "{rows} c {c}: {:?}, {} iterations, converged {}, loss {}",
-                begun.elapsed(),
-                model.iterations(),
-                model.converged(),
-                model.loss()
-            );
-        }
-        if rows < 50000 {
-            let begun = std::time::Instant::now();
-            let choice =
-                CrossValidation::default().choose(&LogisticRegression::default(), features, &labels, 10).unwrap();
-            println!("{rows}: cross-validation {:?} {choice:?}", begun.elapsed());
-        }
-    }
-}

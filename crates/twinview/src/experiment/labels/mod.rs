@@ -289,6 +289,7 @@ impl Experiment<'_> {
             context,
         )?;
         let model = load_backbone(self.random(None, seed, context), &encoder)?.0;
+        calibrate(&model.backbone, &self.dataset.train.images, seed)?;
         Ok(fit_linear_head(model, few, seed)?.0)
     }
 
