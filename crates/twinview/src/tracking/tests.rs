@@ -179,7 +179,9 @@ fn the_files_are_those_that_the_viewers_read() {
     let rows = |bytes: &[u8]| {
         let without_time = |row: Vec<u8>| {
             let text = String::from_utf8_lossy(&row).into_owned();
-            text.split("_timestamp").next().unwrap().chars().skip(8).collect::<String>()
+            let before: Vec<char> = text.split("_timestamp").next().unwrap().chars().collect();
+            // Neither the lengths before the row nor that of the time, which has more or fewer digits.
+            before[8..before.len() - 4].iter().collect::<String>()
         };
         wandb::steps_and_rows(bytes).map(|(step, row)| (step, without_time(row))).collect::<Vec<_>>()
     };
