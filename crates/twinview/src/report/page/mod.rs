@@ -2,6 +2,15 @@
 //!
 //! [`Page`] is what it shows, as plain data; [`Page::to_html`] is the file. The script draws the data in the browser, so
 //! that charts can be zoomed and points of a map touched.
+//!
+//! ```
+//! use twinview::report::page::Page;
+//!
+//! // Names are data: they cannot become markup.
+//! let page = Page { title: "</script><b>".to_owned(), verdict: "No gain was shown.".to_owned(), ..Page::default() };
+//! let html = page.to_html();
+//! assert!(html.starts_with("<!doctype html>") && !html.contains("</script><b>"));
+//! ```
 
 mod data;
 mod encode;
