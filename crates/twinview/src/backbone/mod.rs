@@ -1,10 +1,10 @@
 //! Encoders: networks that turn an image into a feature vector.
 //!
 //! ```
-//! use twinview::backbone::{ConvStackConfig, initialise};
+//! use twinview::backbone::{BackboneConfig, initialise};
 //! use twinview::training::Device;
 //!
-//! let encoder = initialise(ConvStackConfig::article().init(&Device::flex()), 0);
+//! let encoder = initialise(BackboneConfig::article().init(&Device::flex()), 0);
 //! let images = vec![0; 2 * 28 * 28];
 //! assert_eq!(encoder.encode(&images, [1, 28, 28]).len(), 2 * 2048);
 //! ```
