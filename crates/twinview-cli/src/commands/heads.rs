@@ -106,8 +106,7 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     with_context(&args.run, &run, &dataset, |context| {
-        training::calibrate(&model.backbone, &dataset.train.images, seed)?;
-        let (model, choice) = fit_linear_head(model, &split, seed)?;
+        let (model, choice) = fit_linear_head(model, &dataset.train.images, &split, seed)?;
         let best = choice.scores.iter().find(|(c, _)| *c == choice.c).map(|(_, score)| *score);
         if let Some(score) = best {
             let text =
@@ -143,8 +142,7 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
                 let architecture = identify(&weights)?.backbone.architecture;
                 let model = random(&dataset, &architecture, None, plan.seed);
                 let model = with_backbone(model, &weights, args.run.report.quiet)?;
-                training::calibrate(&model.backbone, &dataset.train.images, plan.seed)?;
-                fit_linear_head(model, &split, plan.seed)?.0
+                fit_linear_head(model, &dataset.train.images, &split, plan.seed)?.0
             }
         };
         training::train_classifier(model, "Fine-tuning", &split, &plan, &run, context).map(drop)

@@ -83,6 +83,7 @@ fn small(line: &str) -> Result<String, String> {
         ("--batch ", 50),
         ("holdout=", 50),
         ("watch.labels=", 40),
+        ("pretraining.epochs=", 1),
     ] {
         line = with_number(&line, key, number);
     }

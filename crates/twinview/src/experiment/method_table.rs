@@ -15,9 +15,7 @@ use crate::evaluation::ClassificationReport;
 use crate::files;
 use crate::method::{Classifier, ClassifierConfig};
 use crate::report::{MethodRow, MethodTable};
-use crate::training::{
-    Context, KnnProbe, Origin, Pretraining, RunDir, calibrate, fit_linear_head, load_backbone, predict,
-};
+use crate::training::{Context, KnnProbe, Origin, Pretraining, RunDir, fit_linear_head, load_backbone, predict};
 use crate::{Error, Result};
 
 /// The settings of [`method_table`].
@@ -141,11 +139,10 @@ fn scored(
 ) -> Result<(f64, f64)> {
     let result = Stored::open(file, || {
         let (train, test) = (&dataset.train, &dataset.test);
-        calibrate(&model.backbone, &train.images, seed)?;
         let report = |predicted: &[u8]| Ok::<_, Error>(ClassificationReport::new(&test.labels, predicted)?.to_json());
-        let voted = report(&KnnProbe::default().predict(&model.backbone, train, &test.images)?)?;
         let few = train.select(&first_k(train, recipe.labels)?);
-        let (model, _) = fit_linear_head(model, &few, seed)?;
+        let (model, _) = fit_linear_head(model, &train.images, &few, seed)?;
+        let voted = report(&KnnProbe::default().predict(&model.backbone, train, &test.images)?)?;
         Ok(json!({ "knn": voted, "linear": report(&predict(&model, &test.images)?)? }))
     })?;
     Ok((result.number(&["knn", "accuracy"])?, result.number(&["linear", "macro avg", "f1-score"])?))

@@ -20,8 +20,8 @@ use crate::method::{Classifier, ClassifierConfig};
 use crate::report::figures;
 use crate::report::{LabelCurve, LabelPoint};
 use crate::training::{
-    Context, Origin, RunDir, SelfTraining, calibrate, fit_linear_head, load_backbone, load_weights, predict,
-    self_train, train_classifier,
+    Context, Origin, RunDir, SelfTraining, fit_linear_head, load_backbone, load_weights, predict, self_train,
+    train_classifier,
 };
 use crate::{Error, Result};
 
@@ -233,8 +233,7 @@ impl Experiment<'_> {
             }
             Arm::Random => {
                 let model = self.random(None, seed, context);
-                calibrate(&model.backbone, &self.dataset.train.images, seed)?;
-                Ok(fit_linear_head(model, &few, seed)?.0)
+                Ok(fit_linear_head(model, &self.dataset.train.images, &few, seed)?.0)
             }
             Arm::Pretrained => self.pretrained(&few, seed, context),
             Arm::FineTuned => {
@@ -289,8 +288,7 @@ impl Experiment<'_> {
             context,
         )?;
         let model = load_backbone(self.random(None, seed, context), &encoder)?.0;
-        calibrate(&model.backbone, &self.dataset.train.images, seed)?;
-        Ok(fit_linear_head(model, few, seed)?.0)
+        Ok(fit_linear_head(model, &self.dataset.train.images, few, seed)?.0)
     }
 
     /// Figure, Markdown and JSON.

@@ -1,3 +1,4 @@
+use super::compare::side_by_side;
 use super::*;
 use crate::report::page::Run;
 
