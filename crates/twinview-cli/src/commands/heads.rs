@@ -107,10 +107,8 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     with_context(&args.run, &run, &dataset, |context| {
         let (model, choice) = fit_linear_head(model, &dataset.train.images, &split, seed)?;
-        let best = choice.scores.iter().find(|(c, _)| *c == choice.c).map(|(_, score)| *score);
-        if let Some(score) = best {
-            let text =
-                format!("penalty C = {}, {score:.3} of {} labels right in cross-validation", choice.c, split.len());
+        if let (c, Some(accuracy)) = (choice.c, choice.accuracy) {
+            let text = format!("penalty C = {c:.4}, {accuracy:.3} of {} labels right in cross-validation", split.len());
             context.reporter.message(&text);
         }
         run.finish(&state_dict(&model))

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::super::ClassificationReport;
-use super::LogisticRegression;
+use super::{LogisticRegression, likeliest};
 use crate::embedding::Matrix;
 use crate::random::{Purpose, Stream};
 use crate::{Error, Result};
@@ -13,8 +13,11 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Score {
-    /// The share of images predicted right, as scikit-learn's `LogisticRegressionCV`.
+    /// The mean logarithm of the probability that the true class got, at most 0: scikit-learn's `neg_log_loss`. With few
+    /// images it tells values of `c` apart that predict as many of them right.
     #[default]
+    LogLikelihood,
+    /// The share of images predicted right, as scikit-learn's `LogisticRegressionCV`.
     Accuracy,
     /// The mean of the classes' F1.
     MacroF1,
@@ -37,9 +40,10 @@ pub struct CrossValidation {
 }
 
 impl Default for CrossValidation {
-    /// Five folds, `c` from 1e-4 to 1e2 in factors of ten, accuracy.
+    /// Five folds, `c` from 1e-4 to 1e2 in factors of √10, log-likelihood.
     fn default() -> Self {
-        Self { folds: 5, grid: (-4..=2).map(|power| 10_f64.powi(power)).collect(), score: Score::default(), seed: 0 }
+        let grid = (-8..=4).map(|power| 10_f64.powf(f64::from(power) / 2.0)).collect();
+        Self { folds: 5, grid, score: Score::default(), seed: 0 }
     }
 }
 
@@ -48,9 +52,11 @@ impl Default for CrossValidation {
 pub struct Choice {
     /// The chosen `c`: of the best scores the one with the strongest penalty, the smallest `c`.
     pub c: f64,
-    /// Each `c` that was tried and its score, 0..=1, by rising `c`. Empty where no image could be left out, because
-    /// no class has two; then `c` is that of the regression given.
+    /// Each `c` that was tried and its score, by rising `c`. Empty where no image could be left out, because no class
+    /// has two; then `c` is that of the regression given.
     pub scores: Vec<(f64, f64)>,
+    /// The share of the left-out images that `c` predicted right, 0..=1. `None` where there are no scores.
+    pub accuracy: Option<f64>,
     /// How many of the fits ended before they converged.
     pub unconverged: usize,
 }
@@ -85,23 +91,24 @@ impl CrossValidation {
         let folds = self.folds(labels);
         let judged: Vec<usize> = (0..labels.len()).filter(|&row| folds[row].is_some()).collect();
         if judged.is_empty() {
-            return Ok(Choice { c: regression.c, scores: Vec::new(), unconverged: 0 });
+            return Ok(Choice { c: regression.c, scores: Vec::new(), accuracy: None, unconverged: 0 });
         }
-        let (predicted, unconverged) = predict_folds(regression, &grid, features, labels, classes, &folds)?;
+        let (shares, unconverged) = predict_folds(regression, &grid, features, labels, classes, &folds)?;
         let truth: Vec<u8> = judged.iter().map(|&row| labels[row]).collect();
-        let mut choice = Choice { c: grid[0], scores: Vec::new(), unconverged };
+        let mut choice = Choice { c: grid[0], scores: Vec::new(), accuracy: None, unconverged };
         let mut best = f64::NEG_INFINITY;
-        for (&c, predicted) in grid.iter().zip(predicted) {
-            let predicted: Vec<u8> = judged.iter().map(|&row| predicted[row]).collect();
+        for (&c, shares) in grid.iter().zip(shares) {
+            let shares: Vec<&[f32]> = judged.iter().map(|&row| &shares[row * classes..][..classes]).collect();
+            let predicted: Vec<u8> = shares.iter().map(|shares| likeliest(shares) as u8).collect();
+            let right = truth.iter().zip(&predicted).filter(|(truth, predicted)| truth == predicted).count();
+            let accuracy = right as f64 / truth.len() as f64;
             let score = match self.score {
-                Score::Accuracy => {
-                    let right = truth.iter().zip(&predicted).filter(|(truth, predicted)| truth == predicted).count();
-                    right as f64 / truth.len() as f64
-                }
+                Score::LogLikelihood => log_likelihood(&truth, &shares),
+                Score::Accuracy => accuracy,
                 Score::MacroF1 => ClassificationReport::new(&truth, &predicted)?.macro_average().f1,
             };
             if score > best {
-                (best, choice.c) = (score, c);
+                (best, choice.c, choice.accuracy) = (score, c, Some(accuracy));
             }
             choice.scores.push((c, score));
         }
@@ -128,7 +135,15 @@ impl CrossValidation {
     }
 }
 
-/// What models fitted without a row's fold predict for it, `[grid, rows]`, and how many fits did not converge.
+/// The mean logarithm of what the `truth` of each row got of its `shares`; less than `f64::EPSILON`
+/// counts as that, as in scikit-learn.
+pub(super) fn log_likelihood(truth: &[u8], shares: &[&[f32]]) -> f64 {
+    let logarithm = |(&truth, shares): (&u8, &&[f32])| f64::from(shares[usize::from(truth)]).max(f64::EPSILON).ln();
+    truth.iter().zip(shares).map(logarithm).sum::<f64>() / truth.len() as f64
+}
+
+/// The probabilities that models fitted without a row's fold give it, `[grid, rows * classes]`, and how many fits did not
+/// converge. They are 0 for rows without a fold.
 ///
 /// `grid` ascends, so that each fit begins where one with a stronger penalty has ended.
 pub(super) fn predict_folds(
@@ -138,9 +153,9 @@ pub(super) fn predict_folds(
     labels: &[u8],
     classes: usize,
     folds: &[Option<usize>],
-) -> Result<(Vec<Vec<u8>>, usize)> {
+) -> Result<(Vec<Vec<f32>>, usize)> {
     let last = folds.iter().flatten().max().map_or(0, |&last| last + 1);
-    let of_folds: Vec<(Vec<u32>, Vec<Vec<u8>>, usize)> = (0..last)
+    let of_folds: Vec<(Vec<u32>, Vec<Vec<f32>>, usize)> = (0..last)
         .into_par_iter()
         .map(|fold| {
             let rows = 0..labels.len() as u32;
@@ -151,17 +166,19 @@ pub(super) fn predict_folds(
                 let regression = LogisticRegression { c, ..*regression };
                 let fitted = regression.fit_rows(features, labels, classes, &rows, model.as_ref());
                 unconverged += usize::from(!fitted.converged());
-                model.insert(fitted).predict_rows(features, &out)
+                model.insert(fitted).probabilities_of(features, &out)
             };
-            let predicted = grid.iter().map(&mut predict).collect::<Result<_>>()?;
-            Ok((out, predicted, unconverged))
+            let shares = grid.iter().map(&mut predict).collect::<Result<_>>()?;
+            Ok((out, shares, unconverged))
         })
         .collect::<Result<_>>()?;
-    let mut predicted = vec![vec![0; labels.len()]; grid.len()];
+    let mut shares = vec![vec![0.0; labels.len() * classes]; grid.len()];
     for (out, of_grid, _) in &of_folds {
-        for (predicted, of_fold) in predicted.iter_mut().zip(of_grid) {
-            out.iter().zip(of_fold).for_each(|(&row, &class)| predicted[row as usize] = class);
+        for (shares, of_fold) in shares.iter_mut().zip(of_grid) {
+            for (&row, of_row) in out.iter().zip(of_fold.chunks_exact(classes)) {
+                shares[row as usize * classes..][..classes].copy_from_slice(of_row);
+            }
         }
     }
-    Ok((predicted, of_folds.iter().map(|fold| fold.2).sum()))
+    Ok((shares, of_folds.iter().map(|fold| fold.2).sum()))
 }

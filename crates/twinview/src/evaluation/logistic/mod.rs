@@ -145,16 +145,8 @@ impl LinearModel {
     /// # Errors
     /// When the rows have another number of columns than those it was fitted to.
     pub fn predict(&self, features: Matrix<'_>) -> Result<Vec<u8>> {
-        let rows: Vec<u32> = (0..features.rows() as u32).collect();
-        self.predict_rows(features, &rows)
-    }
-
-    fn predict_rows(&self, features: Matrix<'_>, rows: &[u32]) -> Result<Vec<u8>> {
-        let best = |shares: &[f64], target: &mut [u8]| {
-            let best = (1..shares.len()).fold(0, |best, class| if shares[class] > shares[best] { class } else { best });
-            target[0] = self.labels[best];
-        };
-        self.for_each_row(features, rows, 1, best)
+        let best = |shares: &[f64], target: &mut [u8]| target[0] = self.labels[likeliest(shares)];
+        self.for_each_row(features, &every_row(features), 1, best)
     }
 
     /// The probability of each class for each row: `[rows, classes]`, 0 for classes it has seen no label of.
@@ -162,11 +154,14 @@ impl LinearModel {
     /// # Errors
     /// When the rows have another number of columns than those it was fitted to.
     pub fn probabilities(&self, features: Matrix<'_>) -> Result<Vec<f32>> {
+        self.probabilities_of(features, &every_row(features))
+    }
+
+    fn probabilities_of(&self, features: Matrix<'_>, rows: &[u32]) -> Result<Vec<f32>> {
         let write = |shares: &[f64], target: &mut [f32]| {
             self.labels.iter().zip(shares).for_each(|(&label, &share)| target[usize::from(label)] = share as f32);
         };
-        let rows: Vec<u32> = (0..features.rows() as u32).collect();
-        self.for_each_row(features, &rows, self.classes, write)
+        self.for_each_row(features, rows, self.classes, write)
     }
 
     /// The weights, `[classes, columns]`, and intercepts, `[classes]`, of a linear layer that gives the logits of
@@ -236,6 +231,15 @@ impl LinearModel {
         );
         Ok(values)
     }
+}
+
+fn every_row(features: Matrix<'_>) -> Vec<u32> {
+    (0..features.rows() as u32).collect()
+}
+
+/// The place of the largest of `shares`; of equals the first.
+fn likeliest<T: PartialOrd>(shares: &[T]) -> usize {
+    (1..shares.len()).fold(0, |best, class| if shares[class] > shares[best] { class } else { best })
 }
 
 #[cfg(test)]

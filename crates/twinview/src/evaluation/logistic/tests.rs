@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::cross_validation::predict_folds;
+use super::cross_validation::{log_likelihood, predict_folds};
+use super::likeliest;
 use super::*;
 use crate::embedding::read_npy;
 use crate::evaluation::ClassificationReport;
@@ -81,14 +82,18 @@ fn cross_validation_scores_are_those_of_scikit_learn() {
     let cases = case["grid"].as_array().unwrap();
     let grid: Vec<f64> = cases.iter().map(|case| case["c"].as_f64().unwrap()).collect();
     let regression = LogisticRegression { tolerance: 1e-6, ..Default::default() };
-    let (predicted, unconverged) = predict_folds(&regression, &grid, features, labels, 7, &folds).unwrap();
-    assert_eq!((predicted.len(), unconverged), (7, 0));
-    for (predicted, case) in predicted.iter().zip(cases) {
+    let (shares, unconverged) = predict_folds(&regression, &grid, features, labels, 7, &folds).unwrap();
+    assert_eq!((shares.len(), unconverged), (7, 0));
+    for (shares, case) in shares.iter().zip(cases) {
+        let shares: Vec<&[f32]> = shares.chunks(7).collect();
+        let predicted: Vec<u8> = shares.iter().map(|shares| likeliest(shares) as u8).collect();
         let theirs: Vec<u8> = numbers(&case["predicted"]).iter().map(|&class| class as u8).collect();
-        assert_eq!(*predicted, theirs, "c {}", case["c"]);
-        let report = ClassificationReport::new(labels, predicted).unwrap();
+        assert_eq!(predicted, theirs, "c {}", case["c"]);
+        let report = ClassificationReport::new(labels, &predicted).unwrap();
         assert!((report.accuracy().unwrap() - case["accuracy"].as_f64().unwrap()).abs() < 1e-12);
         assert!((report.macro_average().f1 - case["macro_f1"].as_f64().unwrap()).abs() < 1e-12);
+        let (ours, theirs) = (log_likelihood(labels, &shares), case["neg_log_loss"].as_f64().unwrap());
+        assert!((ours - theirs).abs() < 1e-3 * theirs.abs(), "c {}: {ours} {theirs}", case["c"]);
     }
 }
 
@@ -147,10 +152,17 @@ fn the_linear_layer_gives_the_same_probabilities() {
 fn equal_scores_choose_the_strongest_penalty() {
     let values: Vec<f32> = (0..40).map(|row| if row % 2 == 0 { -1.0 } else { 1.0 } + row as f32 / 100.0).collect();
     let labels: Vec<u8> = (0..40).map(|row| row % 2).collect();
-    let cross_validation = CrossValidation { grid: vec![1.0, 0.01, 0.1], ..Default::default() };
     let features = Matrix::new(&values, 1).unwrap();
-    let choice = cross_validation.choose(&LogisticRegression::default(), features, &labels, 2).unwrap();
-    assert_eq!(choice, Choice { c: 0.01, scores: vec![(0.01, 1.0), (0.1, 1.0), (1.0, 1.0)], unconverged: 0 });
+    let choose = |score| {
+        let cross_validation = CrossValidation { score, grid: vec![1.0, 0.01, 0.1], ..Default::default() };
+        cross_validation.choose(&LogisticRegression::default(), features, &labels, 2).unwrap()
+    };
+    let scores = vec![(0.01, 1.0), (0.1, 1.0), (1.0, 1.0)];
+    assert_eq!(choose(Score::Accuracy), Choice { c: 0.01, scores, accuracy: Some(1.0), unconverged: 0 });
+    // All are right, and a weak penalty is surer of it.
+    let surest = choose(Score::LogLikelihood);
+    assert_eq!((surest.c, surest.accuracy), (1.0, Some(1.0)));
+    assert!(surest.scores.is_sorted_by(|one, other| one.1 < other.1 && other.1 < 0.0), "{surest:?}");
 }
 
 #[test]
@@ -175,7 +187,7 @@ fn rare_classes_are_cross_validated_as_far_as_they_can_be() {
     let choose =
         |labels: &[u8]| CrossValidation::default().choose(&LogisticRegression::default(), features, labels, 9).unwrap();
     // One image in class 2 and two in class 1.
-    assert_eq!(choose(&[0, 0, 0, 0, 0, 0, 1, 1, 2]).scores.len(), 7);
+    assert_eq!(choose(&[0, 0, 0, 0, 0, 0, 1, 1, 2]).scores.len(), 13);
     let one_each = choose(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!((one_each.c, one_each.scores.len()), (1.0, 0));
 }
