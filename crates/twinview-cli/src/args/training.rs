@@ -93,9 +93,10 @@ pub(crate) struct FinetuneArgs {
 
 #[derive(Args)]
 pub(crate) struct SelftrainArgs {
-    /// Weights of the classifier that teaches, and that the student begins as: a file or a run directory
-    #[arg(long, value_name = "FILE|RUN")]
-    pub(crate) weights: PathBuf,
+    /// Weights of the classifier that teaches: a file or a run directory. Repeat for more teachers, whose probabilities are
+    /// averaged; the student begins as the first
+    #[arg(long, required = true, value_name = "FILE|RUN")]
+    pub(crate) weights: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
     #[command(flatten)]

@@ -1,5 +1,7 @@
 //! `twinview probe`, `finetune` and `selftrain`.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use twinview::backbone::{Architecture, initialise, state_dict};
 use twinview::dataset::Dataset;
@@ -154,28 +156,36 @@ pub(crate) fn selftrain(args: SelftrainArgs) -> Result<()> {
     let images = &dataset.train.images;
     let Labelled { split, indices, chosen } = Labelled::of(&dataset, &args.labels, plan.plan.seed)?;
     plan.validate_for(images)?;
-    let weights = open_weights(&args.weights)?;
-    let Some(teacher) = classifier(&dataset, &weights)? else {
-        let message = format!(
-            "no classifier of the {} classes of {}; make one with twinview probe or finetune",
-            dataset.class_names.len(),
-            dataset.name
-        );
-        return Err(Error::format(&weights.path, message));
-    };
+    let teachers = args.weights.iter().map(|path| teacher(&dataset, path)).collect::<Result<Vec<_>>>()?;
+    let names: Vec<String> = args.weights.iter().map(|path| path.display().to_string()).collect();
     let config = Config {
         command: "selftrain",
         dataset: &dataset.name,
         labels: Some(split.len()),
         chosen: Some(chosen),
-        weights: Some(weights.path.display().to_string()),
+        weights: Some(names.join(", ")),
         plan: &plan,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     let labelled: Vec<(usize, u8)> = indices.into_iter().zip(split.labels).collect();
     with_context(&args.run, &run, &dataset, |context| {
-        let student = classifier(&dataset, &weights)?.unwrap_or_else(|| teacher.clone());
-        training::self_train(student, &teacher, images, &labelled, &plan, &run, context).map(drop)
+        // A copy would share its running statistics with the teacher.
+        let student = teacher(&dataset, &args.weights[0])?;
+        training::self_train(student, &teachers, images, &labelled, &plan, &run, context).map(drop)
+    })
+}
+
+/// The classifier in `path`, which must tell the classes of `dataset` apart.
+fn teacher(dataset: &Dataset, path: &Path) -> Result<Classifier> {
+    let weights = open_weights(path)?;
+    let model = classifier(dataset, &weights)?;
+    model.ok_or_else(|| {
+        let message = format!(
+            "no classifier of the {} classes of {}; make one with twinview probe or finetune",
+            dataset.class_names.len(),
+            dataset.name
+        );
+        Error::format(&weights.path, message)
     })
 }
 

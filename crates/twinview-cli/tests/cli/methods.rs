@@ -119,11 +119,24 @@ fn experiments_go_on_where_they_were() {
                  --set budgets=[20,60] --set validation=50 --set pretraining.epochs=1 --set pretraining.batch_size=50 \
                  --set chosen=[\"stratified\"] --set scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}] \
                  --set fine_tuning=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}] \
-                 --set self_training.epochs=1 --set self_training.batch_size=50";
+                 --set self_training.epochs=1 --set self_training.batch_size=50 --set teachers=2";
     let text = lab.succeeds(curve);
-    for column in ["Scratch, tuned", "Random encoder + linear", "SimSiam + linear", "fine-tuned", "self-trained"] {
+    for column in [
+        "Scratch, tuned",
+        "Random encoder + linear",
+        "SimSiam + linear",
+        "SimSiam, fine-tuned",
+        "Scratch, self-trained",
+        "SimSiam, self-trained",
+    ] {
         assert!(text.contains(column), "{text}");
     }
+    // Teachers differ, and the student without an encoder has as many of them.
+    let weights = |place: &str| lab.read(&format!("curve/arms/{place}/weights.safetensors"));
+    let scratch = ["seed-0", "seed-0/teacher-1", "seed-0/teacher-2", "seed-0/teacher-3"];
+    let scratch = scratch.map(|place| weights(&format!("scratch/stratified-20/{place}")));
+    assert!(scratch.iter().all(|one| scratch.iter().filter(|other| one == *other).count() == 1));
+    assert!(weights("fine-tuned/stratified-20/seed-0") != weights("fine-tuned/stratified-20/seed-0/teacher-1"));
     for run in ["table", "curve"] {
         lab.read(&format!("{run}/report.md"));
         serde_json::from_slice::<Value>(&lab.read(&format!("{run}/report.json"))).unwrap();

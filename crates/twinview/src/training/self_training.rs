@@ -20,7 +20,7 @@ pub struct SelfTraining {
     /// The training, on all images.
     #[serde(flatten)]
     pub plan: Plan,
-    /// What the teacher's logits are divided by: below 1 it sounds surer than it is.
+    /// What the logarithms of the teachers' probabilities are divided by: below 1 they sound surer than they are.
     #[serde(default = "one")]
     pub temperature: f32,
 }
@@ -43,14 +43,17 @@ impl SelfTraining {
     }
 }
 
-/// Trains `student` on views of `images` with what `teacher` says of them, unchanged, as the truth. Where `labelled` says of
-/// an image (by its place in `images`) what it is, that is the truth instead.
+/// Trains `student` on views of `images` with what `teachers` say of them, unchanged, as the truth: the mean of their
+/// probabilities. Where `labelled` says of an image (by its place in `images`) what it is, that is the truth instead.
+///
+/// Teachers that err on different images correct one another (Dietterich, "Ensemble Methods in Machine Learning", 2000), and
+/// the student learns what they say together (Hinton et al. 2015, arXiv 1503.02531).
 ///
 /// # Errors
-/// When teacher, student and images do not fit one another, and as any training.
+/// When there is no teacher; when teachers, student and images do not fit one another; and as any training.
 pub fn self_train(
     student: Classifier,
-    teacher: &Classifier,
+    teachers: &[Classifier],
     images: &Images,
     labelled: &[(usize, u8)],
     settings: &SelfTraining,
@@ -58,12 +61,14 @@ pub fn self_train(
     context: &mut Context<'_>,
 ) -> Result<Classifier> {
     settings.validate_for(images)?;
-    let (plan, classes) = (&settings.plan, teacher.fc.classes());
-    if student.fc.classes() != classes {
-        let found = student.fc.classes();
-        return Err(Error::Config(format!("the teacher tells {classes} classes apart and the student {found}")));
+    let (plan, classes) = (&settings.plan, student.fc.classes());
+    if teachers.is_empty() {
+        return Err(Error::Config("self-training without a teacher; give at least one".into()));
     }
-    let targets = targets(teacher, images, labelled, settings.temperature)?;
+    if let Some(other) = teachers.iter().map(|teacher| teacher.fc.classes()).find(|&found| found != classes) {
+        return Err(Error::Config(format!("a teacher tells {other} classes apart and the student {classes}")));
+    }
+    let targets = targets(teachers, images, labelled, settings.temperature)?;
     let maker = ViewMaker::new(&plan.augmentation, images, 1, plan.seed)?;
     let device = context.device.clone();
     let opening = shown::views(&maker, images, context)?;
@@ -82,14 +87,28 @@ pub fn self_train(
 }
 
 /// What the student shall say of each image: probabilities, `[images, classes]`.
-fn targets(teacher: &Classifier, images: &Images, labelled: &[(usize, u8)], temperature: f32) -> Result<Vec<f32>> {
-    let classes = teacher.fc.classes();
-    let mut targets = logits(teacher, images)?;
+fn targets(
+    teachers: &[Classifier],
+    images: &Images,
+    labelled: &[(usize, u8)],
+    temperature: f32,
+) -> Result<Vec<f32>> {
+    let classes = teachers[0].fc.classes();
+    let mut targets = vec![0.0; images.len() * classes];
+    for teacher in teachers {
+        let mut probabilities = logits(teacher, images)?;
+        for row in probabilities.chunks_exact_mut(classes) {
+            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            row.iter_mut().for_each(|logit| *logit = (*logit - most).exp());
+            to_shares(row);
+        }
+        targets.iter_mut().zip(&probabilities).for_each(|(target, probability)| *target += probability);
+    }
     for row in targets.chunks_exact_mut(classes) {
-        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        row.iter_mut().for_each(|logit| *logit = ((*logit - most) / temperature).exp());
-        let sum: f32 = row.iter().sum();
-        row.iter_mut().for_each(|share| *share /= sum);
+        // The largest becomes 1, so no power makes nothing of all.
+        let most = row.iter().copied().fold(0.0, f32::max);
+        row.iter_mut().for_each(|share| *share = (*share / most).powf(1.0 / temperature));
+        to_shares(row);
     }
     for &(index, label) in labelled {
         let row = &mut targets[index * classes..][..classes];
@@ -97,6 +116,11 @@ fn targets(teacher: &Classifier, images: &Images, labelled: &[(usize, u8)], temp
         row[usize::from(label)] = 1.0;
     }
     Ok(targets)
+}
+
+fn to_shares(row: &mut [f32]) {
+    let sum: f32 = row.iter().sum();
+    row.iter_mut().for_each(|value| *value /= sum);
 }
 
 /// Mean cross-entropy of `logits` against the probabilities `truth`, both `[batch, classes]`, as `[1]`.

@@ -32,6 +32,7 @@ enum Arm {
     Random,
     Pretrained,
     FineTuned,
+    ScratchSelfTrained,
     SelfTrained,
 }
 
@@ -43,7 +44,7 @@ impl Arm {
             arms.push(Self::FineTuned);
         }
         if recipe.self_training.is_some() {
-            arms.push(Self::SelfTrained);
+            arms.extend([Self::ScratchSelfTrained, Self::SelfTrained]);
         }
         arms
     }
@@ -54,6 +55,7 @@ impl Arm {
             Self::Random => "random",
             Self::Pretrained => "pretrained",
             Self::FineTuned => "fine-tuned",
+            Self::ScratchSelfTrained => "scratch-self-trained",
             Self::SelfTrained => "self-trained",
         }
     }
@@ -64,6 +66,7 @@ impl Arm {
             Self::Random => "Random encoder + linear".to_owned(),
             Self::Pretrained => format!("{method} + linear"),
             Self::FineTuned => format!("{method}, fine-tuned"),
+            Self::ScratchSelfTrained => "Scratch, self-trained".to_owned(),
             Self::SelfTrained => format!("{method}, self-trained"),
         }
     }
@@ -76,6 +79,15 @@ struct Cell {
     chosen: Chosen,
     budget: usize,
     seed: u64,
+    /// Tells trainings with the same labels and seed apart: 0, and for further teachers 1, 2, ...
+    member: u64,
+}
+
+impl Cell {
+    /// What its weights and updates are drawn by.
+    fn draw(self) -> u64 {
+        self.seed + 1000 * self.member
+    }
 }
 
 /// Runs every arm of `recipe` at every budget in the run directory `root`, and writes `report.md`, `report.json` and a
@@ -105,7 +117,7 @@ pub fn label_curve(
         for &budget in &budgets {
             for arm in Arm::of(recipe) {
                 let scores = (0..recipe.seeds)
-                    .map(|seed| experiment.score(Cell { arm, chosen, budget, seed }, context))
+                    .map(|seed| experiment.score(Cell { arm, chosen, budget, seed, member: 0 }, context))
                     .collect::<Result<Vec<_>>>()?;
                 points.push(LabelPoint {
                     arm: arm.name().to_owned(),
@@ -157,9 +169,9 @@ impl Experiment<'_> {
     }
 
     fn folder(&self, cell: Cell) -> PathBuf {
-        let Cell { arm, chosen, budget, seed } = cell;
-        let place = format!("arms/{}/{}-{budget}/seed-{seed}", arm.name(), chosen.name());
-        self.run.join(place)
+        let Cell { arm, chosen, budget, seed, member } = cell;
+        let place = self.run.join(format!("arms/{}/{}-{budget}/seed-{seed}", arm.name(), chosen.name()));
+        if member == 0 { place } else { place.join(format!("teacher-{member}")) }
     }
 
     /// Macro F1 and accuracy of `cell` on the test images.
@@ -179,18 +191,16 @@ impl Experiment<'_> {
     fn best_way(&self, cell: Cell, context: &mut Context<'_>) -> Result<usize> {
         let ways = match cell.arm {
             Arm::Scratch => self.recipe.scratch.len(),
-            Arm::FineTuned | Arm::SelfTrained => self.recipe.fine_tuning.len(),
-            Arm::Random | Arm::Pretrained => 1,
+            Arm::FineTuned => self.recipe.fine_tuning.len(),
+            Arm::Random | Arm::Pretrained | Arm::ScratchSelfTrained | Arm::SelfTrained => 1,
         };
         if ways == 1 {
             return Ok(0);
         }
-        // The student follows the teacher's choice.
-        let cell = if cell.arm == Arm::SelfTrained { Cell { arm: Arm::FineTuned, ..cell } } else { cell };
         let Cell { arm, chosen, budget, .. } = cell;
         let file = self.run.join(format!("tuning/{}/{}-{budget}.json", arm.name(), chosen.name()));
         let result = Stored::open(file.clone(), || {
-            let cell = Cell { budget: budget.min(self.learning.len()), seed: 0, ..cell };
+            let cell = Cell { budget: budget.min(self.learning.len()), seed: 0, member: 0, ..cell };
             let labelled = chosen.select(&self.learning, cell.budget, 0)?;
             let mut scores = Vec::new();
             for way in 0..ways {
@@ -216,6 +226,7 @@ impl Experiment<'_> {
         context: &mut Context<'_>,
     ) -> Result<Classifier> {
         let Cell { arm, seed, .. } = cell;
+        let draw = cell.draw();
         let few = train.select(labelled);
         let label = format!(
             "{}, {} {} labels, seed {seed}",
@@ -225,7 +236,7 @@ impl Experiment<'_> {
         );
         match arm {
             Arm::Scratch => {
-                let plan = self.recipe.scratch[way].plan(few.len(), seed);
+                let plan = self.recipe.scratch[way].plan(few.len(), draw);
                 let model = self.random(Some(ClassifierConfig::ARTICLE_HIDDEN), plan.seed, context);
                 self.trained(model, folder, &plan, context, |model, run, context| {
                     train_classifier(model, &label, &few, &plan, run, context)
@@ -237,26 +248,50 @@ impl Experiment<'_> {
             }
             Arm::Pretrained => self.pretrained(&few, seed, context),
             Arm::FineTuned => {
-                let plan = self.recipe.fine_tuning[way].plan(few.len(), seed);
+                let plan = self.recipe.fine_tuning[way].plan(few.len(), draw);
                 let model = self.pretrained(&few, seed, context)?;
                 self.trained(model, folder, &plan, context, |model, run, context| {
                     train_classifier(model, &label, &few, &plan, run, context)
                 })
             }
-            Arm::SelfTrained => {
+            Arm::ScratchSelfTrained | Arm::SelfTrained => {
                 let settings =
                     self.recipe.self_training.clone().ok_or_else(|| Error::Config("no self_training".into()))?;
                 let settings =
                     SelfTraining { plan: settings.plan.clone().with_seed(settings.plan.seed + seed), ..settings };
-                let teacher = Cell { arm: Arm::FineTuned, ..cell };
-                let teacher = self.train(teacher, way, train, labelled, &self.folder(teacher), context)?;
+                let teachers = self.teachers(cell, train, labelled, context)?;
                 let truth: Vec<(usize, u8)> = labelled.iter().map(|&index| (index, train.labels[index])).collect();
-                let student = self.pretrained(&few, seed, context)?;
+                let student = match arm {
+                    Arm::SelfTrained => self.pretrained(&few, seed, context)?,
+                    _ => self.random(None, seed, context),
+                };
                 self.trained(student, folder, &settings, context, |student, run, context| {
-                    self_train(student, &teacher, &train.images, &truth, &settings, run, context)
+                    self_train(student, &teachers, &train.images, &truth, &settings, run, context)
                 })
             }
         }
+    }
+
+    /// Who teaches the student of `cell`: fine-tuned models and as many trained from random weights. Those err on other
+    /// images. The student without a pretrained encoder has as many teachers, all of them from random weights.
+    fn teachers(
+        &self,
+        cell: Cell,
+        train: &Split,
+        labelled: &[usize],
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Classifier>> {
+        let count = self.recipe.teachers;
+        let (tuned, scratch) = if cell.arm == Arm::SelfTrained { (count, count) } else { (0, 2 * count) };
+        let tuned = (0..tuned).map(|member| Cell { arm: Arm::FineTuned, member, ..cell });
+        let scratch = (0..scratch).map(|member| Cell { arm: Arm::Scratch, member, ..cell });
+        tuned
+            .chain(scratch)
+            .map(|cell| {
+                let way = self.best_way(cell, context)?;
+                self.train(cell, way, train, labelled, &self.folder(cell), context)
+            })
+            .collect()
     }
 
     /// What `train` makes of `model` in the run directory `folder`, or made of it before.

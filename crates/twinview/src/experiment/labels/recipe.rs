@@ -31,9 +31,16 @@ pub struct LabelRecipe {
     /// Ways to train on from the pretrained encoder and its linear head; none for no such arm.
     #[serde(default)]
     pub fine_tuning: Vec<Budgeted>,
-    /// How a student learns from the fine-tuned model on all images; none for no such arm.
+    /// Fine-tuned models that teach a student, and as many trained from random weights.
+    #[serde(default = "one")]
+    pub teachers: u64,
+    /// How the student learns from them on all images; none for no such arm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_training: Option<SelfTraining>,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// How labelled images are chosen.
@@ -121,6 +128,9 @@ impl LabelRecipe {
         }
         if self.self_training.is_some() && self.fine_tuning.is_empty() {
             return wrong("self_training needs a teacher; give at least one way of fine_tuning".into());
+        }
+        if self.teachers == 0 {
+            return wrong("teachers = 0 leaves self_training without a teacher; give at least 1".into());
         }
         let images = &dataset.train.images;
         if self.validation == 0 || self.validation >= images.len() {
