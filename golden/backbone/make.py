@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Golden values for the ResNet: torchvision's, with a 3 × 3 stem of stride 1 and no max-pooling.
+"""Golden values for the ResNet and the vision transformer: torchvision's. The ResNet has a 3 × 3 stem of stride 1 and no
+max-pooling, the transformer MoCo v3's fixed positions.
 
     python golden/backbone/make.py
 
@@ -12,6 +13,9 @@
     CASE/after/NAME            running statistics after the pass
     CASE/eval                  features in evaluation mode, with the statistics after the pass
 
+`vit.safetensors` has the images, weights (in timm's names), seed, features and gradients of a transformer in the same way, without
+a case in front.
+
 `torchvision.pt` is a state dict with torchvision's own names, width 2, and a linear head of ten classes.
 
 All is computed in double precision. Made with torch 2.15.0, torchvision 0.29.2, safetensors 0.8.0.
@@ -21,7 +25,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import resnet18
+from torchvision.models import VisionTransformer, resnet18
 from torchvision.models.resnet import BasicBlock
 
 torch.set_num_threads(1)
@@ -110,3 +114,48 @@ torch.manual_seed(1)
 small = randomised(ResNet(1, 2, [1, 1, 1, 1]))
 small.fc = nn.Linear(16, 10)
 torch.save(small.state_dict(), FOLDER / "torchvision.pt")
+
+
+def positions(side: int, width: int) -> torch.Tensor:
+    """Of MoCo v3 (arXiv 2104.02057), for side × side patches and the class token, which has zeros."""
+    omega = 1.0 / 10000 ** (torch.arange(width // 4).double() / (width // 4))
+    first, second = (grid.flatten().double() for grid in torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"))
+    angles = [torch.outer(first, omega), torch.outer(second, omega)]
+    table = torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
+    return torch.cat([torch.zeros(1, width).double(), table])[None]
+
+
+def timm_name(name: str) -> str:
+    for theirs, timm in [
+        ("class_token", "cls_token"), ("conv_proj.", "patch_embed.proj."), ("encoder.layers.encoder_layer_", "blocks."),
+        ("encoder.ln.", "norm."), (".ln_", ".norm"), ("self_attention.in_proj_", "attn.qkv."),
+        ("self_attention.out_proj.", "attn.proj."), ("mlp.0.", "mlp.fc1."), ("mlp.3.", "mlp.fc2."),
+    ]:
+        name = name.replace(theirs, timm)
+    return name
+
+
+def vit(patch: int, width: int, depth: int) -> None:
+    torch.manual_seed(2)
+    model = VisionTransformer(image_size=8, patch_size=patch, num_layers=depth, num_heads=width // 32, hidden_dim=width, mlp_dim=4 * width)
+    model.heads = nn.Identity()
+    model.conv_proj = nn.Conv2d(2, width, patch, stride=patch)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    model = model.double()
+    model.encoder.pos_embedding = nn.Parameter(positions(8 // patch, width), requires_grad=False)
+    images = torch.rand(3, 2, 8, 8).double()
+    features = model(images)
+    seed = torch.randn(features.shape).double()
+    (features * seed).sum().backward()
+    arrays = {"images": images, "seed": seed, "features": features.detach()}
+    for name, parameter in model.named_parameters():
+        if name == "encoder.pos_embedding":
+            continue
+        arrays[f"weights/{timm_name(name)}"] = parameter.detach()
+        gradient = parameter.grad.flatten()
+        arrays[f"gradients/{timm_name(name)}"] = gradient[:: 7 if len(gradient) > 512 else 1]
+    save_file({name: array.float().contiguous() for name, array in arrays.items()}, FOLDER / "vit.safetensors")
+
+
+vit(patch=2, width=64, depth=2)

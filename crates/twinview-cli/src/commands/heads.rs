@@ -62,7 +62,9 @@ fn start(
     seed: u64,
 ) -> Result<(Option<Weights>, Classifier)> {
     let Some(path) = &args.weights else {
-        return Ok((None, random(dataset, &backbone.clone().unwrap_or_default(), hidden, seed)));
+        let (architecture, images) = (backbone.clone().unwrap_or_default(), &dataset.train.images);
+        architecture.validate_for(images.height(), images.width())?;
+        return Ok((None, random(dataset, &architecture, hidden, seed)));
     };
     let weights = open_weights(path)?;
     let found = identify(&weights)?.backbone;

@@ -71,6 +71,8 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
     let dataset = data::open(&args.run.data)?;
     let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, plan.seed)?;
     plan.validate_for(&split.images)?;
+    let architecture = settings.backbone.clone().unwrap_or_default();
+    architecture.validate_for(split.images.height(), split.images.width())?;
     let config = Config {
         command: "train",
         dataset: &dataset.name,
@@ -81,7 +83,6 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
     with_context(&args.run, &run, &dataset, |context| {
-        let architecture = settings.backbone.clone().unwrap_or_default();
         let config = ClassifierConfig::for_images(&split.images, dataset.class_names.len(), &architecture);
         let model = initialise(config.init(&context.device), plan.seed);
         training::train_classifier(model, "Supervised training", &split, plan, &run, context).map(drop)

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use twinview::weights;
+
 use crate::interruption::{send, wait_until};
 use crate::support::{Lab, golden};
 
@@ -66,6 +68,35 @@ fn a_resnet_goes_wherever_an_encoder_goes() {
 }
 
 #[test]
+fn a_vision_transformer_learns_with_frozen_patches_and_goes_wherever_an_encoder_goes() {
+    let lab = Lab::new();
+    let small = "--backbone vit --set backbone.patch=7 --set backbone.width=32 --set backbone.depth=1";
+    let quick = "--data data --batch-size 50";
+    let pretrain =
+        format!("pretrain --method mocov3 {small} --set method.projector=[32,16] --set method.predictor=32 {quick}");
+    lab.succeeds(&format!("{pretrain} --epochs 1 --run vit"));
+    assert!(text(&lab, "vit/config.toml").contains("name = \"adamw\""), "the recipe for it was not taken");
+    lab.succeeds(&format!("{pretrain} --epochs 3 --run longer"));
+    lab.succeeds(&format!("{pretrain} --epochs 3 --run thawed --set backbone.frozen_patches=false"));
+    let states = ["vit", "longer", "thawed"]
+        .map(|run| (run, weights::load(lab.path(run).join("weights.safetensors")).unwrap().state));
+    let array = |run: &str, name: &str| &states.iter().find(|(known, _)| *known == run).unwrap().1[name];
+    for name in ["patch_embed.proj.weight", "patch_embed.proj.bias"].map(|name| format!("backbone.{name}")) {
+        assert!(array("vit", &name) == array("longer", &name), "{name} moved");
+        assert!(array("vit", &name) != array("thawed", &name), "{name} did not move");
+        assert!(array("longer", &name) == array("longer", &format!("momentum.{name}")), "{name}");
+    }
+    let moving = "backbone.blocks.0.attn.qkv.weight";
+    assert!(array("vit", moving) != array("longer", moving));
+    lab.succeeds("probe --head linear --weights longer --data data --run linear");
+    lab.succeeds(&format!("finetune --weights linear {quick} --epochs 1 --run finetuned"));
+    lab.succeeds("evaluate --weights finetuned --data data");
+    lab.succeeds("export longer --out backbone.safetensors --backbone-only");
+    lab.succeeds("embed --weights backbone.safetensors --data data --out map");
+    lab.succeeds(&format!("train {small} {quick} --epochs 1 --run trained"));
+}
+
+#[test]
 fn weights_of_torchvision_are_a_classifier() {
     let lab = Lab::new();
     let file = golden("backbone/torchvision.pt");
@@ -91,6 +122,10 @@ fn encoders_that_do_not_fit_are_refused() {
     refused("pretrain --set backbone.name=resnet17", &["unknown variant `resnet17`", "`resnet18`"]);
     refused("pretrain --backbone resnet18 --set backbone.depth=3", &["unknown field `depth`"]);
     refused("train --backbone resnet18 --set backbone.width=0", &["backbone.width = [0]", "at least 1"]);
+    for command in ["pretrain", "train", "probe"] {
+        let expected = ["backbone.patch = 5", "28 × 28", "divides both"];
+        refused(&format!("{command} --backbone vit --set backbone.patch=5"), &expected);
+    }
     lab.succeeds(&format!("pretrain {SMALL} --data data --epochs 1 --run resnet --set method.projector=[8,8]"));
     let other =
         "pretrain --data data --epochs 1 --run resnet --resume --backbone resnet18 --set method.projector=[8,8]";

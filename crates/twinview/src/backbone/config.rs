@@ -5,7 +5,7 @@ use std::fmt;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::{Backbone, ConvStackConfig, ResNetConfig};
+use super::{Backbone, ConvStackConfig, ResNetConfig, VitConfig};
 use crate::{Error, Result};
 
 /// The kind and size of an encoder: the setting `backbone`.
@@ -15,6 +15,7 @@ use crate::{Error, Result};
 pub enum Architecture {
     Conv(ConvStackConfig),
     Resnet18(ResNetConfig),
+    Vit(VitConfig),
 }
 
 impl Default for Architecture {
@@ -26,13 +27,14 @@ impl Default for Architecture {
 
 impl Architecture {
     /// The names that the setting may have.
-    pub const NAMES: [&'static str; 2] = ["conv", "resnet18"];
+    pub const NAMES: [&'static str; 3] = ["conv", "resnet18", "vit"];
 
     /// Its name among the settings.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Conv(_) => "conv",
             Self::Resnet18(_) => "resnet18",
+            Self::Vit(_) => "vit",
         }
     }
 
@@ -52,6 +54,19 @@ impl Architecture {
                 at_least_one("width", &[config.width])?;
                 at_least_one("blocks", &config.blocks)
             }
+            Self::Vit(config) => config.problem().map_or(Ok(()), |problem| Err(Error::Config(problem))),
+        }
+    }
+
+    /// Refuses images of `height` × `width` pixels where it cannot take them.
+    ///
+    /// # Errors
+    /// Names the setting, the size of the images and what would fit.
+    pub fn validate_for(&self, height: usize, width: usize) -> Result<()> {
+        self.validate()?;
+        match self {
+            Self::Vit(config) => config.misfit(height, width).map_or(Ok(()), |problem| Err(Error::Config(problem))),
+            Self::Conv(_) | Self::Resnet18(_) => Ok(()),
         }
     }
 }
@@ -85,6 +100,7 @@ impl BackboneConfig {
         match &self.architecture {
             Architecture::Conv(config) => config.features(height, width),
             Architecture::Resnet18(config) => config.features(),
+            Architecture::Vit(config) => config.width,
         }
     }
 
@@ -93,6 +109,7 @@ impl BackboneConfig {
         match &self.architecture {
             Architecture::Conv(config) => Backbone::Conv(config.init(self.in_channels, device)),
             Architecture::Resnet18(config) => Backbone::Resnet(config.init(self.in_channels, device)),
+            Architecture::Vit(config) => Backbone::Vit(config.init(self.in_channels, device)),
         }
     }
 }
@@ -108,6 +125,9 @@ impl fmt::Display for BackboneConfig {
             Architecture::Resnet18(ResNetConfig { width, blocks }) => {
                 let depth = 2 + 2 * blocks.iter().sum::<usize>();
                 write!(f, "a ResNet-{depth} ({from} → {width} to {} channels, blocks {blocks:?})", 8 * width)
+            }
+            Architecture::Vit(VitConfig { patch, width, depth, .. }) => {
+                write!(f, "a ViT ({from} → {width} channels, {depth} blocks, patches of {patch} × {patch})")
             }
         }
     }

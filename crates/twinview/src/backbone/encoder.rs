@@ -3,17 +3,17 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::{Architecture, BackboneConfig, ConvStack, Mode, ResNet, TorchNames};
+use super::{Architecture, BackboneConfig, ConvStack, Mode, ResNet, Start, TorchNames, VisionTransformer};
 
 /// A network that turns an image into a feature vector.
-// A model has one encoder, so the room that the smaller one wastes does not matter.
-#[expect(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Backbone {
     /// The article's.
     Conv(ConvStack),
     /// A residual network of basic blocks.
     Resnet(ResNet),
+    /// A vision transformer.
+    Vit(VisionTransformer),
 }
 
 impl Backbone {
@@ -25,6 +25,7 @@ impl Backbone {
         match self {
             Self::Conv(stack) => stack.forward(images, views, mode),
             Self::Resnet(network) => network.forward(images, views, mode),
+            Self::Vit(transformer) => transformer.forward(images),
         }
     }
 
@@ -37,6 +38,7 @@ impl Backbone {
         match self {
             Self::Conv(stack) => stack.encode(pixels, size),
             Self::Resnet(network) => network.encode(pixels, size),
+            Self::Vit(transformer) => transformer.encode(pixels, size),
         }
     }
 
@@ -45,6 +47,7 @@ impl Backbone {
         match self {
             Self::Conv(stack) => stack.device(),
             Self::Resnet(network) => network.device(),
+            Self::Vit(transformer) => transformer.device(),
         }
     }
 
@@ -53,6 +56,7 @@ impl Backbone {
         let (in_channels, architecture) = match self {
             Self::Conv(stack) => (stack.in_channels(), Architecture::Conv(stack.config())),
             Self::Resnet(network) => (network.in_channels(), Architecture::Resnet18(network.config())),
+            Self::Vit(transformer) => (transformer.in_channels(), Architecture::Vit(transformer.config())),
         };
         BackboneConfig { in_channels, architecture }
     }
@@ -63,7 +67,16 @@ impl TorchNames for Backbone {
         match path.split_once('.') {
             Some(("Conv", rest)) => ConvStack::torch_name(rest),
             Some(("Resnet", rest)) => ResNet::torch_name(rest),
+            Some(("Vit", rest)) => VisionTransformer::torch_name(rest),
             _ => path.to_owned(),
+        }
+    }
+
+    fn start(path: &str) -> Start {
+        match path.split_once('.') {
+            Some(("Resnet", rest)) => ResNet::start(rest),
+            Some(("Vit", rest)) => VisionTransformer::start(rest),
+            _ => Start::default(),
         }
     }
 }

@@ -14,7 +14,12 @@ struct Golden(Vec<u8>);
 
 impl Golden {
     fn read() -> Self {
-        Self(std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/backbone/resnet.safetensors")).unwrap())
+        Self::of("resnet")
+    }
+
+    fn of(network: &str) -> Self {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/backbone");
+        Self(std::fs::read(format!("{folder}/{network}.safetensors")).unwrap())
     }
 
     /// All arrays whose names begin with `prefix`, under the rest of their names.
@@ -76,6 +81,8 @@ impl ModuleVisitor for Collected<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad(self.gradients) {
+            // Burn's linear weights are `[inputs, outputs]`.
+            let gradient = if D == 2 { gradient.swap_dims(0, 1) } else { gradient };
             self.found.push((Backbone::torch_name(&self.path.join(".")), values(gradient)));
         }
     }
@@ -171,4 +178,56 @@ fn a_resnet_begins_with_weights_like_torchvisions() {
         assert!((variance * fan_out / 2.0 - 1.0).abs() < 0.1, "{name}: {variance}");
     }
     assert!(floats(&state["layer4.0.bn2.weight"]).iter().all(|&scale| scale == 1.0));
+}
+
+fn vit(frozen_patches: bool, device: &Device) -> Backbone {
+    let architecture = Architecture::Vit(VitConfig { patch: 2, width: 64, depth: 2, frozen_patches });
+    let config = BackboneConfig { in_channels: 2, architecture };
+    let model = load_state_dict(config.init(device), &Golden::of("vit").below("weights/")).unwrap();
+    assert_eq!(model.config(), config);
+    model
+}
+
+#[test]
+fn a_vit_is_torchvisions_with_the_positions_of_moco_v3() {
+    let golden = Golden::of("vit");
+    let device = crate::training::cpu();
+    let expected = golden.below("gradients/");
+    for frozen in [false, true] {
+        let model = vit(frozen, &device);
+        assert_eq!(state_dict(&model), golden.below("weights/"));
+        let features = model.forward(golden.tensor("images", &device), 1, Mode::Train);
+        assert_close("features", &values(features.clone()), floats(&golden.below("features")[""]));
+        let gradients = (features * golden.tensor("seed", &device)).sum().backward();
+        let mut collected = Collected { gradients: &gradients, path: Vec::new(), found: Vec::new() };
+        model.visit(&mut collected);
+        // A frozen projection has no gradient: 2 parameters fewer.
+        assert_eq!(collected.found.len(), expected.len() - if frozen { 2 } else { 0 });
+        for (name, gradient) in collected.found {
+            let stride = if gradient.len() > 512 { 7 } else { 1 };
+            let gradient: Vec<f32> = gradient.into_iter().step_by(stride).collect();
+            assert_close(&format!("gradient of {name}"), &gradient, floats(&expected[&name]));
+        }
+    }
+}
+
+#[test]
+fn a_vit_begins_as_in_moco_v3() {
+    let architecture = Architecture::Vit(VitConfig { patch: 4, width: 64, depth: 1, frozen_patches: true });
+    let state =
+        state_dict(&initialise(BackboneConfig { in_channels: 3, architecture }.init(&crate::training::cpu()), 5));
+    for (name, sum) in [
+        ("patch_embed.proj.weight", 48.0 + 64.0),
+        ("blocks.0.attn.qkv.weight", 64.0 + 64.0),
+        ("blocks.0.mlp.fc1.weight", 64.0 + 256.0),
+    ] {
+        let bound = (6.0_f32 / sum).sqrt();
+        let largest = floats(&state[name]).iter().fold(0.0_f32, |most, weight| most.max(weight.abs()));
+        assert!(largest <= bound && largest > 0.99 * bound, "{name}: {largest} {bound}");
+    }
+    assert!(floats(&state["cls_token"]).iter().all(|&value| value != 0.0 && value.abs() < 1e-5));
+    for (name, array) in state.iter().filter(|(name, _)| name.ends_with("bias")) {
+        assert!(floats(array).iter().all(|&bias| bias == 0.0), "{name}");
+    }
+    assert!(floats(&state["norm.weight"]).iter().all(|&scale| scale == 1.0));
 }

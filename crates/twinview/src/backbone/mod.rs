@@ -14,16 +14,23 @@ mod conv_stack;
 mod encoder;
 #[cfg(test)]
 mod golden_tests;
+mod linear;
 mod norm;
 mod parameters;
 mod resnet;
+mod vit;
 
 pub use config::{Architecture, BackboneConfig};
 pub use conv_stack::{ConvBlock, ConvStack, ConvStackConfig};
 pub use encoder::Backbone;
+pub use linear::Linear;
 pub use norm::BatchNorm;
-pub use parameters::{TorchNames, initialise, load_state_dict, parameter_count, state_dict};
+pub use parameters::{Start, TorchNames, initialise, load_state_dict, parameter_count, state_dict};
 pub use resnet::{BasicBlock, Conv, Downsample, ResNet, ResNetConfig};
+pub use vit::{
+    Attention, LayerNorm, PatchEmbedding, PatchProjection, TransformerBlock, TransformerMlp, VisionTransformer,
+    VitConfig,
+};
 
 /// Which statistics BatchNorm normalises with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

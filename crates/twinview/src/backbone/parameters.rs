@@ -14,18 +14,44 @@ pub trait TorchNames: Module {
     fn torch_name(path: &str) -> String {
         path.to_owned()
     }
+
+    /// How the parameter at `path` begins.
+    fn start(_path: &str) -> Start {
+        Start::default()
+    }
 }
 
-/// Fills `model` with PyTorch's default weights under `seed`.
+/// What [`initialise`] draws the values of a parameter from.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Start {
+    /// PyTorch's default. Convolutions and linear layers: uniform in ±1/√fan_in, weights and biases alike (what
+    /// `kaiming_uniform_(a=√5)` amounts to). All else stays as it is.
+    #[default]
+    Torch,
+    /// Weights normal with the variance 2/fan_out (He et al. 2015, arXiv 1502.01852). What has one dimension stays as it is.
+    FanOut,
+    /// Uniform in ±√(6 / (fan_in + outputs)) (Glorot and Bengio 2010). The outputs are those of one of `layers` that share
+    /// the parameter. What has one dimension stays as it is.
+    Glorot {
+        /// Layers side by side.
+        layers: usize,
+    },
+    /// Normal about 0.
+    Normal {
+        /// The standard deviation.
+        deviation: f32,
+    },
+    /// As it was made.
+    AsItIs,
+}
+
+/// Fills `model` with random weights under `seed`, each as [`TorchNames::start`] says. Normalisation keeps scale 1 and shift 0.
 ///
-/// Convolutions and linear layers: uniform in ±1/√fan_in, weights and biases alike (what
-/// `kaiming_uniform_(a=√5)` amounts to). Those of a [`ResNet`](super::ResNet): normal with the variance 2/fan_out, as in torchvision.
-/// Normalisation keeps scale 1 and shift 0. The draws depend on the seed and the order of the parameters, not on the
-/// machine; they are not PyTorch's own numbers.
-pub fn initialise<M: Module>(model: M, seed: u64) -> M {
+/// The draws depend on the seed and the order of the parameters, not on the machine; they are not PyTorch's own numbers.
+pub fn initialise<M: TorchNames>(model: M, seed: u64) -> M {
     let stream = Stream::new(seed, Purpose::Init);
-    let (path, containers) = (Path::default(), Vec::new());
-    model.map(&mut Initialiser { stream, path, containers, layer: String::new(), bound: 0.0, count: 0 })
+    let (path, layer) = (Path::default(), String::new());
+    model.map(&mut Initialiser { stream, path, start: M::start, layer, bound: 0.0, count: 0 })
 }
 
 /// The parameters and running statistics of `model`, in PyTorch's names and layouts.
@@ -76,53 +102,65 @@ impl Path {
 struct Initialiser {
     stream: Stream,
     path: Path,
-    /// The types of the modules around a parameter.
-    containers: Vec<String>,
+    start: fn(&str) -> Start,
+    /// The last layer with PyTorch's default, whose bias is drawn within the same bound.
     layer: String,
     bound: f32,
     count: u64,
 }
 
 impl ModuleMapper for Initialiser {
-    fn enter_module(&mut self, name: &str, container: &str) {
+    fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.enter(name);
-        self.containers.push(container.to_owned());
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
         self.path.exit();
-        self.containers.pop();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (layer, name) = self.path.0.split_at(self.path.0.len().saturating_sub(1));
-        let layer = layer.join(".");
-        if D > 1 {
-            // Filters are `[out, in, height, width]`; Burn's linear weights are `[in, out]`.
-            let dims = param.dims();
-            let fan_in: usize = if D == 2 { dims[0] } else { dims[1..].iter().product() };
-            self.bound = 1.0 / (fan_in as f32).sqrt();
-            self.layer = layer;
-        } else if layer != self.layer || name.first().is_none_or(|name| name != "bias") {
-            return param;
-        }
+        let path = self.path.joined();
+        let (layer, name) = path.rsplit_once('.').unwrap_or(("", &path));
+        let dims = param.dims();
+        // Filters are `[out, in, height, width]`; Burn's linear weights are `[in, out]`.
+        let (fan_in, outputs): (usize, usize) = match dims[..] {
+            [inputs, outputs] => (inputs, outputs),
+            _ => (dims[1..].iter().product(), dims[0]),
+        };
+        let start = (self.start)(&path);
+        let draw: Draw = match start {
+            Start::Torch if D > 1 => {
+                self.bound = 1.0 / (fan_in as f32).sqrt();
+                self.layer = layer.to_owned();
+                Draw::Within(self.bound)
+            }
+            Start::Torch if layer == self.layer && name == "bias" => Draw::Within(self.bound),
+            Start::FanOut if D > 1 => {
+                let fan_out = outputs * dims[2..].iter().product::<usize>();
+                Draw::About((2.0 / fan_out as f32).sqrt())
+            }
+            Start::Glorot { layers } if D > 1 => Draw::Within((6.0 / (fan_in + outputs / layers) as f32).sqrt()),
+            Start::Normal { deviation } => Draw::About(deviation),
+            Start::Torch | Start::FanOut | Start::Glorot { .. } | Start::AsItIs => return param,
+        };
         let mut random = self.stream.at(0, self.count, 0);
         self.count += 1;
-        let bound = self.bound;
-        let is_resnet = self.containers.last().is_some_and(|container| container == "Struct:Conv");
         param.map(|tensor| {
-            let dims = tensor.dims();
-            let count = 0..dims.iter().product();
-            let values: Vec<f32> = if is_resnet {
-                let fan_out = dims[0] * dims[2..].iter().product::<usize>();
-                let deviation = (2.0 / fan_out as f32).sqrt();
-                count.map(|_| deviation * random.normal()).collect()
-            } else {
-                count.map(|_| random.uniform_in(-bound, bound)).collect()
+            let value = |_| match draw {
+                Draw::Within(bound) => random.uniform_in(-bound, bound),
+                Draw::About(deviation) => deviation * random.normal(),
             };
+            let values: Vec<f32> = (0..dims.iter().product()).map(value).collect();
             replaced(&tensor, TensorData::new(values, tensor.shape()))
         })
     }
+}
+
+/// What a number is drawn from: uniformly within plus and minus a bound, or normally about 0 with a deviation.
+#[derive(Clone, Copy)]
+enum Draw {
+    Within(f32),
+    About(f32),
 }
 
 /// `data` on the device of `tensor`, learning if that did.

@@ -8,7 +8,7 @@ use twinview_kernels::{
     residual_network_of_bytes,
 };
 
-use super::{BatchNorm, Mode, TorchNames};
+use super::{BatchNorm, Mode, Start, TorchNames};
 
 /// Shape of a [`ResNet`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +143,11 @@ impl ResNet {
 impl TorchNames for ResNet {
     fn torch_name(path: &str) -> String {
         path.replace("downsample.conv.", "downsample.0.").replace("downsample.norm.", "downsample.1.")
+    }
+
+    /// As in torchvision; normalisation, whose parameters have one dimension, keeps what it has.
+    fn start(_path: &str) -> Start {
+        Start::FanOut
     }
 }
 

@@ -36,7 +36,7 @@ impl Features {
 /// The features of `images` under `backbone` with its running statistics.
 ///
 /// # Errors
-/// When there are no images, or they have another number of channels than `backbone` takes.
+/// When there are no images, or they have another number of channels, or a size, that `backbone` does not take.
 pub fn extract(backbone: &Backbone, images: &Images) -> Result<Features> {
     let config = backbone.config();
     if images.is_empty() || images.channels() != config.in_channels {
@@ -47,6 +47,7 @@ pub fn extract(backbone: &Backbone, images: &Images) -> Result<Features> {
             config.in_channels
         )));
     }
+    config.architecture.validate_for(images.height(), images.width())?;
     let values = backbone.encode(images.pixels(), [images.channels(), images.height(), images.width()]);
     Ok(Features { values, dimensions: config.features(images.height(), images.width()) })
 }
@@ -56,14 +57,15 @@ mod tests {
     use burn::tensor::{Tensor, TensorData};
 
     use super::*;
-    use crate::backbone::{Architecture, BackboneConfig, ConvStackConfig, Mode, ResNetConfig, initialise};
+    use crate::backbone::{Architecture, BackboneConfig, ConvStackConfig, Mode, ResNetConfig, VitConfig, initialise};
     use crate::training::cpu;
 
     #[test]
     fn features_are_what_the_encoder_makes_of_the_pixels_from_0_to_1() {
-        let conv = Architecture::Conv(ConvStackConfig { widths: vec![5, 18] });
+        let conv = Architecture::Conv(ConvStackConfig { widths: vec![5, 7, 18] });
         let resnet = Architecture::Resnet18(ResNetConfig { width: 2, ..ResNetConfig::default() });
-        for (architecture, dimensions) in [(conv, 18 * 2 * 2), (resnet, 16)] {
+        let vit = Architecture::Vit(VitConfig { patch: 1, width: 32, depth: 1, ..VitConfig::default() });
+        for (architecture, dimensions) in [(conv, 18), (resnet, 16), (vit, 32)] {
             let backbone = initialise(BackboneConfig { in_channels: 2, architecture }.init(&cpu()), 3);
             let bytes: Vec<u8> = (0..131 * 2 * 7 * 6).map(|i| (i * i % 256) as u8).collect();
             let pixels: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();

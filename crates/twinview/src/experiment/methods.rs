@@ -34,12 +34,19 @@ const RESNET18: [(&str, &str); 4] = [
     ("byol", include_str!("../../../../recipes/methods/resnet18/byol.toml")),
 ];
 
+/// Those for a vision transformer.
+const VIT: [(&str, &str); 1] = [("mocov3", include_str!("../../../../recipes/methods/vit/mocov3.toml"))];
+
 /// The recipe of the method `name` with an encoder named `backbone`, one of [`Architecture::NAMES`]. Where there is none for
 /// that encoder, it is the recipe for the article's with the encoder changed.
 ///
 /// [`Architecture::NAMES`]: crate::backbone::Architecture::NAMES
 pub fn method_recipe_on(name: &str, backbone: &str) -> Option<Cow<'static, str>> {
-    let own = if backbone == "resnet18" { find(&RESNET18, name) } else { None };
+    let own = match backbone {
+        "resnet18" => find(&RESNET18, name),
+        "vit" => find(&VIT, name),
+        _ => None,
+    };
     let general = || match backbone {
         "conv" => method_recipe(name).map(Cow::from),
         _ => method_recipe(name).map(|recipe| format!("{recipe}\n[backbone]\nname = {backbone:?}\n").into()),
@@ -104,6 +111,9 @@ mod tests {
             ("mocov2", "method.memory=0", "method.memory = [0]"),
             ("simclr", "backbone={ name = 'resnet18', width = 0 }", "backbone.width = [0]"),
             ("simclr", "backbone={ name = 'conv', widths = [] }", "backbone.widths = []"),
+            ("mocov3", "backbone={ name = 'vit', patch = 5 }", "backbone.patch = 5 cuts no images of 28 × 28"),
+            ("mocov3", "backbone={ name = 'vit', width = 100 }", "backbone.width = 100"),
+            ("mocov3", "backbone={ name = 'vit', depth = 0 }", "backbone.depth = 0"),
             ("simclr", "local_views={ count = 2, augmentation = { transforms = [] } }", "SimCLR has no use"),
         ] {
             let settings: Pretraining = merged(method_recipe(method).unwrap(), None, &[change.to_owned()]).unwrap();

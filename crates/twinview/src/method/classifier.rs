@@ -3,8 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, activation};
 
-use super::Linear;
-use crate::backbone::{Architecture, Backbone, BackboneConfig, Mode, TorchNames};
+use crate::backbone::{Architecture, Backbone, BackboneConfig, Linear, Mode, Start, TorchNames};
 use crate::dataset::Images;
 
 /// Sizes of a [`Classifier`].
@@ -77,6 +76,10 @@ impl TorchNames for Classifier {
             Some(("backbone", rest)) => format!("backbone.{}", Backbone::torch_name(rest)),
             _ => path.to_owned(),
         }
+    }
+
+    fn start(path: &str) -> Start {
+        path.strip_prefix("backbone.").map_or_else(Start::default, Backbone::start)
     }
 }
 

@@ -1,35 +1,11 @@
 //! The layers of heads.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
-use twinview_kernels::{batch_norm, linear};
+use twinview_kernels::batch_norm;
 
-use crate::backbone::BatchNorm;
-
-/// `y = x W + b`.
-#[derive(Module, Debug)]
-pub struct Linear {
-    /// Weights, `[inputs, outputs]`: the transpose of PyTorch's.
-    pub weight: Param<Tensor<2>>,
-    /// Biases, `[outputs]`.
-    pub bias: Param<Tensor<1>>,
-}
-
-impl Linear {
-    /// A layer with zero weights; see [`initialise`](crate::backbone::initialise).
-    pub fn new(inputs: usize, outputs: usize, device: &Device) -> Self {
-        Self {
-            weight: Param::from_tensor(Tensor::zeros([inputs, outputs], device)),
-            bias: Param::from_tensor(Tensor::zeros([outputs], device)),
-        }
-    }
-
-    /// `input`, `[batch, inputs]`, as `[batch, outputs]`.
-    pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        linear(input, self.weight.val(), self.bias.val())
-    }
-}
+use crate::backbone::{BatchNorm, Linear};
 
 /// Shape of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -47,7 +47,7 @@ pub use classifier::{Classifier, ClassifierConfig, Head, MlpHead, cross_entropy}
 pub use dcl::Dcl;
 pub use dino::Dino;
 pub use fastsiam::FastSiam;
-pub use mlp::{Activation, Linear, Mlp, MlpConfig, MlpLayer};
+pub use mlp::{Activation, Mlp, MlpConfig, MlpLayer};
 pub use moco::{Moco, MocoV3};
 pub use network::{Branch, Heads, Network};
 pub use nnclr::Nnclr;

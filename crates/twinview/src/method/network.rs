@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::loss::shared::normalise;
 use super::{Activation, Mlp, MlpConfig};
-use crate::backbone::{Backbone, BackboneConfig, Mode, TorchNames, initialise};
+use crate::backbone::{Backbone, BackboneConfig, Mode, Start, TorchNames, initialise};
 use crate::random::{Purpose, Stream};
 
 /// What a method puts around an encoder.
@@ -181,6 +181,14 @@ impl TorchNames for Network {
             "predictor" => format!("prediction_mlp.{}", Mlp::torch_name(rest)),
             _ => path.to_owned(),
         }
+    }
+
+    fn start(path: &str) -> Start {
+        let encoder = path
+            .strip_prefix("online.")
+            .or(path.strip_prefix("target."))
+            .and_then(|path| path.strip_prefix("backbone."));
+        encoder.map_or_else(Start::default, Backbone::start)
     }
 }
 

@@ -193,7 +193,10 @@ mod tests {
             points,
         };
         let table = curve.markdown_tables();
-        assert!(table.contains("| Labels (first) | SCRATCH | RANDOM | PRETRAINED | SCRATCH-SELF-TRAINED | SELF-TRAINED |"), "{table}");
+        assert!(
+            table.contains("| Labels (first) | SCRATCH | RANDOM | PRETRAINED | SCRATCH-SELF-TRAINED | SELF-TRAINED |"),
+            "{table}"
+        );
         assert!(table.contains("| 10 | 0.450 ± 0.071 | 0.450 ± 0.000 | 0.560 ± 0.014 | – | – |"), "{table}");
         let verdict = curve.verdict();
         assert!(verdict.contains("- 10 labels (first): PRETRAINED 0.560 ± 0.014, +0.110 against RANDOM"), "{verdict}");

@@ -56,7 +56,7 @@ impl Pretraining {
     pub fn validate_for(&self, images: &Images) -> Result<()> {
         self.plan.validate(images.len())?;
         self.method.validate()?;
-        self.backbone.validate()?;
+        self.backbone.validate_for(images.height(), images.width())?;
         self.watch.validate_for(images.len())?;
         if self.local_views.is_some() && !matches!(self.method, MethodConfig::Swav(_) | MethodConfig::Dino(_)) {
             let title = self.method.title();

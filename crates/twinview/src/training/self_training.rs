@@ -87,12 +87,7 @@ pub fn self_train(
 }
 
 /// What the student shall say of each image: probabilities, `[images, classes]`.
-fn targets(
-    teachers: &[Classifier],
-    images: &Images,
-    labelled: &[(usize, u8)],
-    temperature: f32,
-) -> Result<Vec<f32>> {
+fn targets(teachers: &[Classifier], images: &Images, labelled: &[(usize, u8)], temperature: f32) -> Result<Vec<f32>> {
     let classes = teachers[0].fc.classes();
     let mut targets = vec![0.0; images.len() * classes];
     for teacher in teachers {

@@ -85,6 +85,7 @@ pub fn logits(model: &Classifier, images: &Images) -> Result<Vec<f32>> {
 /// Refuses images of another size than `model` was made for.
 pub(super) fn check_fits(model: &Classifier, images: &Images) -> Result<()> {
     let (config, expected) = (model.backbone.config(), model.fc.features());
+    config.architecture.validate_for(images.height(), images.width())?;
     let found = config.features(images.height(), images.width());
     if config.in_channels == images.channels() && found == expected {
         return Ok(());

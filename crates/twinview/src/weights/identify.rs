@@ -20,6 +20,7 @@ use std::fmt;
 
 use super::Weights;
 use super::resnet::{self, is_resnet};
+use super::vit::{self, is_vit};
 use crate::Error;
 use crate::backbone::{Architecture, BackboneConfig, ConvStackConfig};
 use crate::state::{Array, StateDict};
@@ -88,7 +89,11 @@ impl fmt::Display for Kind {
 /// [`Error::Format`], naming the file and listing what is in it, when they are of no model known here.
 pub fn identify(weights: &Weights) -> crate::Result<Kind> {
     let state = &weights.state;
-    let backbone = if is_resnet(state) { resnet::backbone(state) } else { article_backbone(state) };
+    let backbone = match () {
+        () if is_resnet(state) => resnet::backbone(state),
+        () if is_vit(state) => vit::backbone(state),
+        () => article_backbone(state),
+    };
     let found = backbone.and_then(|backbone| Ok(Kind { model: model(state, &backbone)?, backbone }));
     found.map_err(|reason| {
         let listed: Vec<String> =
@@ -98,8 +103,8 @@ pub fn identify(weights: &Weights) -> crate::Result<Kind> {
             &weights.path,
             format!(
                 "weights of an unknown model: {reason}. The file has {} arrays: {}{more}. Known are the article's \
-                 backbone (backbone.0, 2, 3, 5, 6, 8) and ResNets of basic blocks (backbone.conv1, bn1, layer1 to layer4), \
-                 alone, with a classifier head (fc.0, fc.2, or fc), with SimSiam's predictor (prediction_mlp.0, 1, 3) or \
+                 backbone (backbone.0, 2, 3, 5, 6, 8), ResNets of basic blocks (backbone.conv1, bn1, layer1 to layer4) and vision \
+                 transformers (backbone.patch_embed, cls_token, blocks, norm), alone, with a classifier head (fc.0, fc.2, or fc), with SimSiam's predictor (prediction_mlp.0, 1, 3) or \
                  with what other methods add (projection_mlp, prediction_mlp, prototypes, memory, center, momentum)",
                 state.len(),
                 listed.join(", ")
@@ -209,6 +214,14 @@ fn check_features(features: usize, backbone: &BackboneConfig) -> Result<(), Stri
         Architecture::Resnet18(config) => {
             if features != config.features() {
                 return Err(format!("its head takes {features} values, and its ResNet gives {}", config.features()));
+            }
+        }
+        Architecture::Vit(config) => {
+            if features != config.width {
+                return Err(format!(
+                    "its head takes {features} values, and its vision transformer gives {}",
+                    config.width
+                ));
             }
         }
     }

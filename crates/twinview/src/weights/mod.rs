@@ -34,6 +34,7 @@ mod pickle;
 mod pytorch;
 mod resnet;
 pub mod safetensors;
+mod vit;
 
 pub use identify::{Kind, Model, identify};
 pub use matching::{LoadReport, Scope, match_into};

@@ -42,9 +42,9 @@ impl Arm {
         let mut arms = vec![Self::Scratch, Self::Random, Self::Pretrained];
         if !recipe.fine_tuning.is_empty() {
             arms.push(Self::FineTuned);
-        }
-        if recipe.self_training.is_some() {
-            arms.extend([Self::ScratchSelfTrained, Self::SelfTrained]);
+            if recipe.self_training.is_some() {
+                arms.extend([Self::ScratchSelfTrained, Self::SelfTrained]);
+            }
         }
         arms
     }

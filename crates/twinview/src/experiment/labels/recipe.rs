@@ -28,7 +28,7 @@ pub struct LabelRecipe {
     pub pretraining: Pretraining,
     /// Ways to train from random weights; the best on the validation images is taken.
     pub scratch: Vec<Budgeted>,
-    /// Ways to train on from the pretrained encoder and its linear head; none for no such arm.
+    /// Ways to train on from the pretrained encoder and its linear head; none for no such arm, and no self-training.
     #[serde(default)]
     pub fine_tuning: Vec<Budgeted>,
     /// Fine-tuned models that teach a student, and as many trained from random weights.
@@ -125,9 +125,6 @@ impl LabelRecipe {
             return wrong(
                 "scratch = [] leaves the comparison without its control; give at least one way to train".into(),
             );
-        }
-        if self.self_training.is_some() && self.fine_tuning.is_empty() {
-            return wrong("self_training needs a teacher; give at least one way of fine_tuning".into());
         }
         if self.teachers == 0 {
             return wrong("teachers = 0 leaves self_training without a teacher; give at least 1".into());

@@ -1,7 +1,7 @@
 //! Fitting weights to models, and telling what they are.
 
 use super::*;
-use crate::backbone::{Architecture, BackboneConfig, ConvStackConfig, ResNetConfig};
+use crate::backbone::{Architecture, BackboneConfig, ConvStackConfig, ResNetConfig, VitConfig, state_dict};
 
 fn article(in_channels: usize, widths: [usize; 3]) -> BackboneConfig {
     BackboneConfig { in_channels, architecture: Architecture::Conv(ConvStackConfig { widths: widths.to_vec() }) }
@@ -218,4 +218,37 @@ fn a_resnet_of_torchvision_is_told_from_names_and_shapes() {
     let mut shallow = given.clone();
     shallow.state.retain(|name, _| !name.contains("layer3"));
     assert!(identify(&shallow).unwrap_err().to_string().contains("no backbone.layer3.0.conv1.weight"));
+}
+
+#[test]
+fn a_vision_transformer_is_told_from_names_and_shapes() {
+    let architecture = Architecture::Vit(VitConfig { patch: 4, width: 32, depth: 2, frozen_patches: false });
+    let backbone = BackboneConfig { in_channels: 1, architecture };
+    let encoder = state_dict(&backbone.init(&crate::training::cpu()));
+    let mut given = loaded("backbone/torchvision.pt");
+    given.state = encoder.into_iter().map(|(name, array)| (format!("backbone.{name}"), array)).collect();
+    given.state.insert("fc.weight".into(), Array::f32([10, 32], vec![0.0; 320]));
+    given.state.insert("fc.bias".into(), Array::f32([10], vec![0.0; 10]));
+    let kind = identify(&given).unwrap();
+    assert_eq!(kind, Kind { model: Model::Classifier { features: 32, hidden: None, classes: 10 }, backbone });
+    let expected = "(32 features, a linear head) on a ViT (1 → 32 channels, 2 blocks, patches of 4 × 4)";
+    assert!(kind.to_string().ends_with(expected), "{kind}");
+    type Change = (&'static str, &'static [usize], &'static str);
+    let changes: [Change; 6] = [
+        ("backbone.patch_embed.proj.weight", &[32, 1, 4, 2], "no convolution of square patches"),
+        ("backbone.pos_embed", &[1, 50, 32], "pos_embed holds positions"),
+        ("backbone.blocks.1.mlp.fc1.weight", &[64, 32], "fc1.weight has shape [64, 32] where [128, 32] would fit"),
+        ("backbone.blocks.2.mlp.fc1.bias", &[128], "blocks.2.mlp.fc1.bias is no part of a vision transformer"),
+        ("backbone.fc_norm.weight", &[32], "fc_norm.weight is no part of a vision transformer"),
+        ("fc.weight", &[10, 64], "its head takes 64 values, and its vision transformer gives 32"),
+    ];
+    for (name, shape, expected) in changes {
+        let mut changed = given.clone();
+        changed.state.insert(name.into(), Array::f32(shape, vec![0.0; shape.iter().product()]));
+        let message = identify(&changed).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    let mut empty = given.clone();
+    empty.state.retain(|name, _| !name.contains("blocks"));
+    assert!(identify(&empty).unwrap_err().to_string().contains("no backbone.blocks.0.norm1.weight"));
 }
