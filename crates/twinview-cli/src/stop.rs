@@ -19,10 +19,11 @@ pub(crate) fn survive_file_size_limit() {
 /// Installed when training begins, so that before it, while data is fetched, Ctrl-C simply ends the program.
 pub(crate) fn on_request() -> Result<Arc<AtomicBool>> {
     let requested = Arc::new(AtomicBool::new(false));
+    let refused = |error| Error::Config(format!("cannot watch for Ctrl-C: {error}"));
+    // The order matters: a second Ctrl-C finds the flag set and ends the program. A second SIGTERM does not: `timeout` sends
+    // it to the program and to its group, and who means it sends SIGKILL next.
+    flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&requested)).map_err(refused)?;
     for signal in [SIGINT, SIGTERM] {
-        let refused = |error| Error::Config(format!("cannot watch for Ctrl-C: {error}"));
-        // The order matters: a second signal finds the flag set and ends the program.
-        flag::register_conditional_shutdown(signal, 130, Arc::clone(&requested)).map_err(refused)?;
         flag::register(signal, Arc::clone(&requested)).map_err(refused)?;
     }
     Ok(requested)

@@ -149,6 +149,20 @@ fn a_second_ctrl_c_ends_at_once() {
 }
 
 #[test]
+fn a_second_sigterm_loses_nothing() {
+    let lab = Lab::new();
+    let command = "pretrain --dataset shapes --batch-size 6000 --epochs 3 --run run";
+    let mut child = start(&lab, command);
+    assert!(wait_until(&mut child, || lab.exists("run/metrics.jsonl")));
+    // As `timeout` does.
+    send(&child, "TERM");
+    send(&child, "TERM");
+    let outcome = outcome(child.wait_with_output().unwrap());
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.contains("all of it is saved in run"), "{}", outcome.stderr);
+}
+
+#[test]
 fn an_unfinished_run_serves_where_its_checkpoint_is_whole() {
     let lab = Lab::new();
     lab.simsiam("encoder");
