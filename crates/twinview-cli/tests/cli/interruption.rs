@@ -123,13 +123,20 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     }
 }
 
+/// A training whose steps, of 6,000 images, last long enough for two signals.
+const SLOW: &str = "pretrain --dataset shapes --batch-size 6000 --epochs 3 --run run";
+
+fn slow_training(lab: &Lab) -> Child {
+    let mut child = start(lab, SLOW);
+    assert!(wait_until(&mut child, || lab.exists("run/metrics.jsonl")));
+    child
+}
+
 #[test]
 fn two_processes_cannot_share_a_run() {
     let lab = Lab::new();
-    let command = "pretrain --dataset shapes --batch-size 6000 --epochs 3 --run run";
-    let mut child = start(&lab, command);
-    assert!(wait_until(&mut child, || lab.exists("run/metrics.jsonl")));
-    lab.fails(&format!("{command} --resume"), &["run: another process is at work on this run", "--run"]);
+    let mut child = slow_training(&lab);
+    lab.fails(&format!("{SLOW} --resume"), &["run: another process is at work on this run", "--run"]);
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -137,10 +144,7 @@ fn two_processes_cannot_share_a_run() {
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
     let lab = Lab::new();
-    // A step of 6,000 images lasts long enough for both signals.
-    let command = "pretrain --dataset shapes --batch-size 6000 --epochs 3 --run run";
-    let mut child = start(&lab, command);
-    assert!(wait_until(&mut child, || lab.exists("run/metrics.jsonl")));
+    let child = slow_training(&lab);
     send(&child, "INT");
     std::thread::sleep(Duration::from_millis(20));
     send(&child, "INT");
@@ -151,9 +155,7 @@ fn a_second_ctrl_c_ends_at_once() {
 #[test]
 fn a_second_sigterm_loses_nothing() {
     let lab = Lab::new();
-    let command = "pretrain --dataset shapes --batch-size 6000 --epochs 3 --run run";
-    let mut child = start(&lab, command);
-    assert!(wait_until(&mut child, || lab.exists("run/metrics.jsonl")));
+    let child = slow_training(&lab);
     // As `timeout` does.
     send(&child, "TERM");
     send(&child, "TERM");

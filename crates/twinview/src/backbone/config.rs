@@ -54,7 +54,7 @@ impl Architecture {
                 at_least_one("width", &[config.width])?;
                 at_least_one("blocks", &config.blocks)
             }
-            Self::Vit(config) => config.problem().map_or(Ok(()), |problem| Err(Error::Config(problem))),
+            Self::Vit(config) => config.validate(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Architecture {
     pub fn validate_for(&self, height: usize, width: usize) -> Result<()> {
         self.validate()?;
         match self {
-            Self::Vit(config) => config.misfit(height, width).map_or(Ok(()), |problem| Err(Error::Config(problem))),
+            Self::Vit(config) => config.validate_for(height, width),
             Self::Conv(_) | Self::Resnet18(_) => Ok(()),
         }
     }

@@ -42,6 +42,14 @@ impl Backbone {
         }
     }
 
+    /// Whether it keeps running statistics, which images must have passed before they mean anything.
+    pub fn has_running_statistics(&self) -> bool {
+        match self {
+            Self::Conv(_) | Self::Resnet(_) => true,
+            Self::Vit(_) => false,
+        }
+    }
+
     /// Where its weights live.
     pub fn device(&self) -> Device {
         match self {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use twinview_kernels::linear;
 
 use super::{Linear, Start, TorchNames};
+use crate::{Error, Result};
 
 /// Shape of a [`VisionTransformer`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,24 +35,29 @@ impl VitConfig {
     /// it is no setting.
     pub const HEAD: usize = 32;
 
-    /// What is wrong with these sizes, if anything.
-    pub(super) fn problem(&self) -> Option<String> {
+    /// As [`Architecture::validate`](super::Architecture::validate).
+    pub(super) fn validate(&self) -> Result<()> {
         let Self { patch, width, depth, .. } = self;
-        for (name, size) in [("patch", patch), ("width", width), ("depth", depth)] {
-            if *size == 0 {
-                return Some(format!("backbone.{name} = 0 makes no encoder; expected at least 1"));
-            }
-        }
-        (!width.is_multiple_of(Self::HEAD))
-            .then(|| format!("backbone.width = {width} makes no encoder; expected a multiple of {}", Self::HEAD))
+        let sizes = [("patch", patch), ("width", width), ("depth", depth)];
+        let problem = if let Some((name, _)) = sizes.into_iter().find(|(_, size)| **size == 0) {
+            format!("backbone.{name} = 0 makes no encoder; expected at least 1")
+        } else if !width.is_multiple_of(Self::HEAD) {
+            format!("backbone.width = {width} makes no encoder; expected a multiple of {}", Self::HEAD)
+        } else {
+            return Ok(());
+        };
+        Err(Error::Config(problem))
     }
 
-    /// Why it takes no images of `height` × `width` pixels, if it does not.
-    pub(super) fn misfit(&self, height: usize, width: usize) -> Option<String> {
+    /// As [`Architecture::validate_for`](super::Architecture::validate_for), of sizes that are valid.
+    pub(super) fn validate_for(&self, height: usize, width: usize) -> Result<()> {
         let patch = self.patch;
-        (!height.is_multiple_of(patch) || !width.is_multiple_of(patch)).then(|| {
-            format!("backbone.patch = {patch} cuts no images of {height} × {width} pixels; expected a number that divides both")
-        })
+        if height.is_multiple_of(patch) && width.is_multiple_of(patch) {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "backbone.patch = {patch} cuts no images of {height} × {width} pixels; expected a number that divides both"
+        )))
     }
 
     /// A transformer with zero weights for images of `in_channels`; see [`initialise`](super::initialise).

@@ -46,6 +46,9 @@ pub fn calibrate(backbone: &Backbone, images: &Images, seed: u64) -> Result<()> 
     const BATCH: usize = 256;
     // With a momentum of 0.1, 64 batches leave a thousandth of the initial statistics.
     const BATCHES: usize = 64;
+    if !backbone.has_running_statistics() {
+        return Ok(());
+    }
     let device = backbone.device();
     let per_pass = images.len().div_ceil(BATCH).max(1);
     for pass in 0..BATCHES.div_ceil(per_pass) as u64 {

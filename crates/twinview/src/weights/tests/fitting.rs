@@ -7,6 +7,19 @@ fn article(in_channels: usize, widths: [usize; 3]) -> BackboneConfig {
     BackboneConfig { in_channels, architecture: Architecture::Conv(ConvStackConfig { widths: widths.to_vec() }) }
 }
 
+/// An array that replaces one of its name or joins the others, its shape, and what the refusal says.
+type Change = (&'static str, &'static [usize], &'static str);
+
+#[track_caller]
+fn assert_each_is_refused(given: &Weights, changes: &[Change]) {
+    for (name, shape, expected) in changes {
+        let mut changed = given.clone();
+        changed.state.insert((*name).into(), Array::f32(*shape, vec![0.0; shape.iter().product()]));
+        let message = identify(&changed).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
 /// The arrays of a model of the same shapes as the golden files', with other values.
 fn model(part: &str) -> StateDict {
     let mut state = values(part);
@@ -159,7 +172,6 @@ fn an_unknown_kind_says_what_the_file_has_and_what_is_known() {
     assert!(message.contains("SimSiam's predictor"), "{message}");
 
     let classifier = loaded("classifier.pt");
-    type Change = (&'static str, &'static [usize], &'static str);
     let changes: [Change; 7] = [
         ("backbone.0.weight", &[2, 1, 5, 5], "no 3 × 3 convolution"),
         ("backbone.3.weight", &[3, 7, 3, 3], "takes 7 channels"),
@@ -169,12 +181,7 @@ fn an_unknown_kind_says_what_the_file_has_and_what_is_known() {
         ("fc.2.weight", &[3, 6], "fc.0 gives 5 values and fc.2 takes 6"),
         ("layer4.weight", &[1], "layer4.weight belongs to none of its parts"),
     ];
-    for (name, shape, expected) in changes {
-        let mut changed = classifier.clone();
-        changed.state.insert(name.into(), Array::f32(shape, vec![0.0; shape.iter().product()]));
-        let message = identify(&changed).unwrap_err().to_string();
-        assert!(message.contains(expected), "{message}");
-    }
+    assert_each_is_refused(&classifier, &changes);
 }
 
 #[test]
@@ -190,7 +197,6 @@ fn a_resnet_of_torchvision_is_told_from_names_and_shapes() {
         "classifier of 10 classes (16 features, a linear head) on a ResNet-10 (1 → 2 to 16 channels, blocks [1, 1, 1, 1])"
     );
 
-    type Change = (&'static str, &'static [usize], &'static str);
     let changes: [Change; 8] = [
         (
             "backbone.conv1.weight",
@@ -209,12 +215,7 @@ fn a_resnet_of_torchvision_is_told_from_names_and_shapes() {
         ("backbone.layer5.0.conv1.weight", &[1], "layer5.0.conv1.weight is no part of a ResNet"),
         ("fc.weight", &[10, 32], "its head takes 32 values, and its ResNet gives 16"),
     ];
-    for (name, shape, expected) in changes {
-        let mut changed = given.clone();
-        changed.state.insert(name.into(), Array::f32(shape, vec![0.0; shape.iter().product()]));
-        let message = identify(&changed).unwrap_err().to_string();
-        assert!(message.contains(expected), "{message}");
-    }
+    assert_each_is_refused(&given, &changes);
     let mut shallow = given.clone();
     shallow.state.retain(|name, _| !name.contains("layer3"));
     assert!(identify(&shallow).unwrap_err().to_string().contains("no backbone.layer3.0.conv1.weight"));
@@ -233,7 +234,6 @@ fn a_vision_transformer_is_told_from_names_and_shapes() {
     assert_eq!(kind, Kind { model: Model::Classifier { features: 32, hidden: None, classes: 10 }, backbone });
     let expected = "(32 features, a linear head) on a ViT (1 → 32 channels, 2 blocks, patches of 4 × 4)";
     assert!(kind.to_string().ends_with(expected), "{kind}");
-    type Change = (&'static str, &'static [usize], &'static str);
     let changes: [Change; 6] = [
         ("backbone.patch_embed.proj.weight", &[32, 1, 4, 2], "no convolution of square patches"),
         ("backbone.pos_embed", &[1, 50, 32], "pos_embed holds positions"),
@@ -242,12 +242,7 @@ fn a_vision_transformer_is_told_from_names_and_shapes() {
         ("backbone.fc_norm.weight", &[32], "fc_norm.weight is no part of a vision transformer"),
         ("fc.weight", &[10, 64], "its head takes 64 values, and its vision transformer gives 32"),
     ];
-    for (name, shape, expected) in changes {
-        let mut changed = given.clone();
-        changed.state.insert(name.into(), Array::f32(shape, vec![0.0; shape.iter().product()]));
-        let message = identify(&changed).unwrap_err().to_string();
-        assert!(message.contains(expected), "{message}");
-    }
+    assert_each_is_refused(&given, &changes);
     let mut empty = given.clone();
     empty.state.retain(|name, _| !name.contains("blocks"));
     assert!(identify(&empty).unwrap_err().to_string().contains("no backbone.blocks.0.norm1.weight"));
