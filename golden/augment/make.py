@@ -11,7 +11,7 @@ Names in the file:
     color/OP/BIN/SIGN   u8: `rgb` after one operation
     chain/I             u8: `images` after the operations of the metadata entry `chain/I`, at magnitude 9
     brightness/FACTOR, contrast/FACTOR, blur/KERNEL/SIGMA, crop/TOP/LEFT/HEIGHT/WIDTH     u8: `images` after it
-    rgb-crop/..., rgb-blur/...                                                              u8: `rgb` after it
+    rgb-crop/..., rgb-blur/..., rgb-saturation/FACTOR, rgb-hue/TURN, rgb-grayscale/3       u8: `rgb` after it
 """
 
 import gzip
@@ -98,6 +98,12 @@ for top, left, height, width in ((0, 0, 28, 28), (3, 5, 13, 17), (10, 0, 18, 11)
     arrays[f"crop/{top}/{left}/{height}/{width}"] = F.resized_crop(
         images, top, left, height, width, [28, 28], antialias=True).numpy()
 arrays["rgb-crop/2/4/15/9"] = F.resized_crop(rgb, 2, 4, 15, 9, [20, 24], antialias=True).numpy()
+
+for factor in (0.0, 0.6, 1.4, 1.8):
+    arrays[f"rgb-saturation/{factor}"] = F.adjust_saturation(rgb, factor).numpy()
+for turn in (-0.5, -0.1, 0.0, 0.037, 0.1, 0.3):
+    arrays[f"rgb-hue/{turn}"] = F.adjust_hue(rgb, turn).numpy()
+arrays["rgb-grayscale/3"] = F.rgb_to_grayscale(rgb, 3).numpy()
 
 arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 Path(__file__).with_name("augment.safetensors.gz").write_bytes(gzip.compress(save(arrays, metadata), 9, mtime=0))

@@ -1,13 +1,14 @@
 //! What commands share.
 
+use twinview::dataset::Dataset;
 use twinview::training::{Device, Origin, cpu};
 
 /// The program's version, with the commit it was built from where that is known.
 pub(crate) const VERSION: &str = env!("TWINVIEW_VERSION");
 
 /// What runs on `dataset` note of where they come from.
-pub(crate) fn origin(dataset: &str) -> Origin {
-    Origin { version: VERSION.to_owned(), dataset: dataset.to_owned() }
+pub(crate) fn origin(dataset: &Dataset) -> Origin {
+    Origin::new(VERSION, dataset)
 }
 
 /// Where tensors live, with automatic differentiation.

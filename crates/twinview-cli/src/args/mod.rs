@@ -12,7 +12,7 @@ pub(crate) use pages::{CompareArgs, PageArgs, WatchArgs};
 pub(crate) use program::{CompletionsArgs, ManArgs};
 pub(crate) use shared::{BackboneArgs, DataArgs, LabelArgs, PresetName, ReportArgs, ShowArgs, SplitName};
 pub(crate) use training::{FinetuneArgs, HeadName, PretrainArgs, ProbeArgs, RunArgs, SelftrainArgs, TrainArgs};
-pub(crate) use weights::{ConvertArgs, EmbedArgs, EvaluateArgs};
+pub(crate) use weights::{ConvertArgs, EmbedArgs, EvaluateArgs, PredictArgs};
 
 use clap::{Parser, Subcommand};
 
@@ -52,7 +52,9 @@ pub(crate) enum Command {
     },
     /// Classification report, confusion matrix and prediction grid of a classifier
     Evaluate(EvaluateArgs),
-    /// Features of a split, their UMAP and a scatter plot
+    /// What a classifier takes each image for, and how sure it is, as a table
+    Predict(PredictArgs),
+    /// Features of images, their UMAP and a scatter plot
     Embed(EmbedArgs),
     /// The page report.html of a run or an experiment: settings, curves, scores, images, their map
     ///

@@ -14,7 +14,7 @@ pub(crate) struct PageArgs {
     pub(crate) run: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-    /// Which images to show [default: test for classifiers and experiments that are over, train otherwise]
+    /// Which images to show [default: test for classifiers and experiments that are over, pool otherwise]
     #[arg(long, value_enum)]
     pub(crate) split: Option<SplitName>,
     /// A classifier to set beside the run's; repeat for more

@@ -6,34 +6,53 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use twinview::backbone::Architecture;
+use twinview::dataset::Part;
 use twinview::experiment::{METHODS, method_recipe_on};
 use twinview::tracking::SinkKind;
 
 /// Which dataset, and where it is.
 #[derive(Args, Clone)]
 pub(crate) struct DataArgs {
-    /// fashion-mnist, mnist, kmnist, or shapes, which the program draws itself [default: what the weights were
-    /// trained on, or fashion-mnist]
+    /// fashion-mnist, mnist, kmnist; shapes, which the program draws itself; or for pictures in --data folder:SIDE or
+    /// folder:SIDE:grey, where SIDE is what they are brought to in pixels [default: what the weights were trained on;
+    /// folder:64 where --data holds pictures; or fashion-mnist]
     #[arg(long)]
     pub(crate) dataset: Option<String>,
-    /// Folder with the dataset's files; otherwise TWINVIEW_DATA, the system, the cache and the net are tried
+    /// Folder with the dataset's files, or with pictures; otherwise TWINVIEW_DATA, the system, the cache and the net are tried
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum SplitName {
+    /// Labelled images to train on
     Train,
+    /// What is read once, at the end
     Test,
+    /// Images without a label
+    Unlabelled,
+    /// Training images and those without a label
+    Pool,
+}
+
+impl From<SplitName> for Part {
+    fn from(name: SplitName) -> Self {
+        match name {
+            SplitName::Train => Self::Train,
+            SplitName::Test => Self::Test,
+            SplitName::Unlabelled => Self::Unlabelled,
+            SplitName::Pool => Self::Pool,
+        }
+    }
 }
 
 #[derive(Args)]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
-    /// Which split the picture shows
-    #[arg(long, value_enum, default_value = "train")]
-    pub(crate) split: SplitName,
+    /// Which images the picture shows [default: pool]
+    #[arg(long, value_enum)]
+    pub(crate) split: Option<SplitName>,
     /// The picture
     #[arg(long, value_name = "FILE", default_value = "dataset.png")]
     pub(crate) out: PathBuf,

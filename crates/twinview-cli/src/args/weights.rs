@@ -37,6 +37,21 @@ pub(crate) struct EvaluateArgs {
     pub(crate) figures: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub(crate) struct PredictArgs {
+    /// Weights of a classifier: a file or a run directory
+    #[arg(long, value_name = "FILE|RUN")]
+    pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The images to name [default: pool, then test]
+    #[arg(long, value_enum)]
+    pub(crate) split: Option<SplitName>,
+    /// The table [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum MetricName {
     Cosine,
@@ -59,9 +74,9 @@ pub(crate) struct EmbedArgs {
     pub(crate) weights: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-    /// The split to embed
-    #[arg(long, value_enum, default_value = "test")]
-    pub(crate) split: SplitName,
+    /// The images to embed [default: test where there are any, pool otherwise]
+    #[arg(long, value_enum)]
+    pub(crate) split: Option<SplitName>,
     /// Embed the first K images only
     #[arg(long, value_name = "K")]
     pub(crate) first_k: Option<usize>,

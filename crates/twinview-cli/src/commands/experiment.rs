@@ -15,7 +15,8 @@ use crate::{output, settings};
 pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
     let (preset, name) = preset(args.preset);
     let mut changes: Vec<String> = Vec::new();
-    changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
+    let asked = data::asked(args.dataset, args.data.as_deref(), args.recipe.recipe.as_deref());
+    changes.extend(asked.map(|dataset| format!("dataset={dataset:?}")));
     changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
     changes.extend(args.recipe.changes.iter().cloned());
     let recipe: Recipe = merged(preset.toml(), args.recipe.recipe.as_deref(), &changes)?;
@@ -44,7 +45,8 @@ pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
     let name = args.method.0;
     let base = format!("name = \"labels-{name}\"\n{}", label_recipe(&args.method.recipe(args.backbone.name()))?);
     let mut changes: Vec<String> = Vec::new();
-    changes.extend(args.dataset.map(|dataset| format!("dataset={dataset:?}")));
+    let asked = data::asked(args.dataset, args.data.as_deref(), args.recipe.recipe.as_deref());
+    changes.extend(asked.map(|dataset| format!("dataset={dataset:?}")));
     changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
     changes.extend(args.recipe.changes.iter().cloned());
     let recipe: LabelRecipe = merged(&base, args.recipe.recipe.as_deref(), &changes)?;
@@ -98,8 +100,10 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     let recipe: Recipe = merged(preset(args.recipe).0.toml(), None, &[])?;
     let method: Pretraining = merged(&args.method.recipe(args.backbone.name()), None, &[])?;
     let settings = Pretraining { plan: recipe.pretraining.plan, ..method };
-    let split = data::open(&args.data)?.train;
-    let times = benchmark(&settings, &split, args.batch, args.steps, &settings::device())?;
+    let dataset = data::open(&args.data)?;
+    settings.validate_for(&dataset.pool, dataset.train.len())?;
+    let times =
+        benchmark(&settings, &dataset.pool, &dataset.train.labels, args.batch, args.steps, &settings::device())?;
     if args.json {
         return output::line(serde_json::json!(times));
     }

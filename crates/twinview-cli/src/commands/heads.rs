@@ -31,11 +31,11 @@ fn mlp_probe(args: ProbeArgs) -> Result<()> {
     let defaults = HeadPlan { statistics: Statistics::Fixed, plan: Plan::new(100, 32, 1e-3) };
     let settings = WithBackbone::settled(&args.run, &defaults, &args.backbone, "plan.")?;
     let plan = &settings.plan;
-    let dataset = data::open(&args.run.data)?;
+    let (weights, dataset) = weights_and_data(&args)?;
     let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, plan.plan.seed)?;
     plan.validate_for(&split.images)?;
     let hidden = Some(ClassifierConfig::ARTICLE_HIDDEN);
-    let (weights, model) = start(&args, &dataset, hidden, &settings.backbone, plan.plan.seed)?;
+    let model = start(&args, &weights, &dataset, hidden, &settings.backbone, plan.plan.seed)?;
     let config = Config {
         command: "probe",
         dataset: &dataset.name,
@@ -44,37 +44,45 @@ fn mlp_probe(args: ProbeArgs) -> Result<()> {
         weights: Some(weights.as_ref().map_or("random".into(), |weights| weights.path.display().to_string())),
         plan: &settings,
     };
-    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
     with_context(&args.run, &run, &dataset, |context| {
         if weights.is_none() && plan.statistics == Statistics::Fixed {
-            training::calibrate(&model.backbone, &dataset.train.images, plan.plan.seed)?;
+            training::calibrate(&model.backbone, &dataset.pool, plan.plan.seed)?;
         }
         training::train_head(model, "Head on a frozen encoder", &split, plan, &run, context).map(drop)
     })
 }
 
-/// Weights, where `args` name some, and a classifier with their encoder, or with a random one of the kind `backbone`.
+/// The weights that `args` name, and the dataset: the one asked for, or else that of the weights.
+fn weights_and_data(args: &ProbeArgs) -> Result<(Option<Weights>, Dataset)> {
+    let weights = args.weights.as_ref().map(open_weights).transpose()?;
+    let dataset = match &weights {
+        Some(weights) => data::open_for(&args.run.data, weights)?,
+        None => data::open(&args.run.data)?,
+    };
+    Ok((weights, dataset))
+}
+
+/// A classifier with the encoder of `weights`, or with a random one of the kind `backbone`.
 fn start(
     args: &ProbeArgs,
+    weights: &Option<Weights>,
     dataset: &Dataset,
     hidden: Option<usize>,
     backbone: &Option<Architecture>,
     seed: u64,
-) -> Result<(Option<Weights>, Classifier)> {
-    let Some(path) = &args.weights else {
-        let (architecture, images) = (backbone.clone().unwrap_or_default(), &dataset.train.images);
+) -> Result<Classifier> {
+    let Some(weights) = weights else {
+        let (architecture, images) = (backbone.clone().unwrap_or_default(), &dataset.pool);
         architecture.validate_for(images.height(), images.width())?;
-        return Ok((None, random(dataset, &architecture, hidden, seed)));
+        return Ok(random(dataset, &architecture, hidden, seed));
     };
-    let weights = open_weights(path)?;
-    let found = identify(&weights)?.backbone;
+    let found = identify(weights)?.backbone;
     if backbone.as_ref().is_some_and(|backbone| *backbone != found.architecture) {
         let message = format!("weights of {found}; the setting backbone asks for another. Leave it out with --weights");
         return Err(Error::format(&weights.path, message));
     }
-    let model = random(dataset, &found.architecture, hidden, seed);
-    let model = with_backbone(model, &weights, args.run.report.quiet)?;
-    Ok((Some(weights), model))
+    with_backbone(random(dataset, &found.architecture, hidden, seed), weights, args.run.report.quiet)
 }
 
 /// What a linear probe depends on.
@@ -97,9 +105,9 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
     let defaults = LinearPlan { head: "linear".to_owned(), seed: 0 };
     let settings = WithBackbone::settled(&args.run, &defaults, &args.backbone, "")?;
     let seed = settings.plan.seed;
-    let dataset = data::open(&args.run.data)?;
+    let (weights, dataset) = weights_and_data(&args)?;
     let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, seed)?;
-    let (weights, model) = start(&args, &dataset, None, &settings.backbone, seed)?;
+    let model = start(&args, &weights, &dataset, None, &settings.backbone, seed)?;
     let config = Config {
         command: "probe",
         dataset: &dataset.name,
@@ -108,9 +116,9 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
         weights: Some(weights.as_ref().map_or("random".into(), |weights| weights.path.display().to_string())),
         plan: &settings,
     };
-    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
     with_context(&args.run, &run, &dataset, |context| {
-        let (model, choice) = fit_linear_head(model, &dataset.train.images, &split, seed)?;
+        let (model, choice) = fit_linear_head(model, &dataset.pool, &split, seed)?;
         if let (c, Some(accuracy)) = (choice.c, choice.accuracy) {
             let text = format!("penalty C = {c:.4}, {accuracy:.3} of {} labels right in cross-validation", split.len());
             context.reporter.message(&text);
@@ -122,10 +130,10 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
 /// All of a pretrained network on labels.
 pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
     let plan: Plan = settled(&args.run, FINETUNE, "")?;
-    let dataset = data::open(&args.run.data)?;
+    let weights = open_weights(&args.weights)?;
+    let dataset = data::open_for(&args.run.data, &weights)?;
     let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, plan.seed)?;
     plan.validate_for(&split.images)?;
-    let weights = open_weights(&args.weights)?;
     let config = Config {
         command: "finetune",
         dataset: &dataset.name,
@@ -134,7 +142,7 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
         weights: Some(weights.path.display().to_string()),
         plan: &plan,
     };
-    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
     with_context(&args.run, &run, &dataset, |context| {
         let model = match classifier(&dataset, &weights)? {
             Some(model) => model,
@@ -144,7 +152,7 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
                 let architecture = identify(&weights)?.backbone.architecture;
                 let model = random(&dataset, &architecture, None, plan.seed);
                 let model = with_backbone(model, &weights, args.run.report.quiet)?;
-                fit_linear_head(model, &dataset.train.images, &split, plan.seed)?.0
+                fit_linear_head(model, &dataset.pool, &split, plan.seed)?.0
             }
         };
         training::train_classifier(model, "Fine-tuning", &split, &plan, &run, context).map(drop)
@@ -154,8 +162,8 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
 /// A classifier on its own predictions.
 pub(crate) fn selftrain(args: SelftrainArgs) -> Result<()> {
     let plan: SelfTraining = settled(&args.run, SELFTRAIN, "")?;
-    let dataset = data::open(&args.run.data)?;
-    let images = &dataset.train.images;
+    let dataset = data::open_for(&args.run.data, &open_weights(&args.weights[0])?)?;
+    let images = &dataset.pool;
     let Labelled { split, indices, chosen } = Labelled::of(&dataset, &args.labels, plan.plan.seed)?;
     plan.validate_for(images)?;
     let teachers = args.weights.iter().map(|path| teacher(&dataset, path)).collect::<Result<Vec<_>>>()?;
@@ -168,7 +176,7 @@ pub(crate) fn selftrain(args: SelftrainArgs) -> Result<()> {
         weights: Some(names.join(", ")),
         plan: &plan,
     };
-    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
     let labelled: Vec<(usize, u8)> = indices.into_iter().zip(split.labels).collect();
     with_context(&args.run, &run, &dataset, |context| {
         // A copy would share its running statistics with the teacher.

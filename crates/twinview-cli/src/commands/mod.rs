@@ -9,17 +9,17 @@ pub(crate) mod train;
 
 use std::path::Path;
 
-use twinview::dataset::{Dataset, Split, first_k};
+use twinview::dataset::{Dataset, Part, Split, first_k};
 use twinview::embedding::{Matrix, Umap, extract, write_csv, write_npy};
 use twinview::evaluation::{ClassificationReport, ConfusionMatrix};
 use twinview::method::{Classifier, ClassifierConfig};
-use twinview::report::figures;
-use twinview::training::{KnnProbe, load_backbone, load_weights, open_weights, predict};
+use twinview::report::{Prediction, figures};
+use twinview::training::{KnnProbe, load_backbone, load_weights, logits, open_weights, predict};
 use twinview::weights::{Kind, Model, Weights, identify};
-use twinview::{Error, Result};
+use twinview::{Error, Result, files};
 
 use self::train::Labelled;
-use crate::args::{ConvertArgs, EmbedArgs, EvaluateArgs, SplitName};
+use crate::args::{ConvertArgs, EmbedArgs, EvaluateArgs, PredictArgs, SplitName};
 use crate::{output, settings};
 
 /// Scores a classifier, or an encoder by its neighbours.
@@ -31,27 +31,26 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
     if args.labels.first_k.or(args.labels.stratified).is_some() {
         return Err(Error::Config("--first-k and --stratified choose images that vote; they need --knn".into()));
     }
-    let kind = identify(&weights)?;
-    let Model::Classifier { features, hidden, classes } = kind.model else {
-        let message =
-            format!("{kind} has no classifier head; train one with twinview probe --weights, or ask with --knn 20");
-        return Err(Error::format(&weights.path, message));
-    };
-    let config = ClassifierConfig { backbone: kind.backbone.clone(), features, hidden, classes };
-    let (model, report) = load_weights(config.init(&settings::device()), &weights)?;
+    let model = classifier(&weights, "or ask with --knn 20", args.json)?;
     let dataset = data::open_for(&args.data, &weights)?;
-    if classes != dataset.class_names.len() {
-        let (name, count) = (&dataset.name, dataset.class_names.len());
+    let (classes, count) = (model.fc.classes(), dataset.class_names.len());
+    if classes != count {
+        let name = &dataset.name;
         let message =
             format!("tells {classes} classes apart, and {name} has {count}; choose the dataset it was trained on");
         return Err(Error::format(&weights.path, message));
     }
-    if !args.json {
-        output::note(format_args!("{kind}\n{report}"));
+    // Pictures of one's own have no fixed classes: the same number of others would be scored for nothing.
+    if let Some(trained) = weights.class_names().filter(|names| *names != dataset.class_names)
+        && dataset.files.is_some()
+    {
+        let (trained, found) = (trained.join(", "), dataset.class_names.join(", "));
+        let message = format!("tells apart {trained}, and the pictures are of {found}; name the folders alike");
+        return Err(Error::format(&weights.path, message));
     }
-    let split = choose(&dataset, args.split);
+    let split = labelled(&dataset, args.split)?;
     let predicted = predict(&model, &split.images).map_err(|error| Error::format(&weights.path, error.to_string()))?;
-    show(args, &dataset, split, &predicted)
+    show(args, &dataset, &split, &predicted)
 }
 
 /// Scores an encoder by the vote of the nearest training images.
@@ -59,9 +58,9 @@ fn evaluate_knn(args: &EvaluateArgs, weights: &Weights, probe: KnnProbe) -> Resu
     let (model, _) = encoder(weights)?;
     let dataset = data::open_for(&args.data, weights)?;
     let Labelled { split: voters, .. } = Labelled::of(&dataset, &args.labels, 0)?;
-    let split = choose(&dataset, args.split);
+    let split = labelled(&dataset, args.split)?;
     let predicted = probe.predict(&model.backbone, &voters, &split.images)?;
-    show(args, &dataset, split, &predicted)
+    show(args, &dataset, &split, &predicted)
 }
 
 /// Prints how good `predicted` are, and draws it where that was asked for.
@@ -83,13 +82,57 @@ fn show(args: &EvaluateArgs, dataset: &Dataset, split: &Split, predicted: &[u8])
     Ok(())
 }
 
+/// The images of a part of `dataset` that can be scored.
+fn labelled(dataset: &Dataset, split: SplitName) -> Result<Split> {
+    let (split, class_names) = dataset.part(split.into())?;
+    if class_names.len() > dataset.class_names.len() {
+        return Err(Error::Config("images without a label cannot be scored; choose --split train or test".into()));
+    }
+    Ok(split)
+}
+
+/// What a classifier takes each image for.
+pub(crate) fn predictions(args: &PredictArgs) -> Result<()> {
+    let weights = open_weights(&args.weights)?;
+    let model = classifier(&weights, "", false)?;
+    let dataset = data::open_for(&args.data, &weights)?;
+    let names = weights.class_names().unwrap_or_else(|| dataset.class_names.clone());
+    let parts = match args.split {
+        Some(split) => vec![split.into()],
+        None if dataset.test.is_empty() => vec![Part::Pool],
+        None if dataset.pool.is_empty() => vec![Part::Test],
+        None => vec![Part::Pool, Part::Test],
+    };
+    let mut table = Vec::new();
+    for part in parts {
+        let (split, _) = dataset.part(part)?;
+        let files = dataset.files_of(part);
+        let rows = logits(&model, &split.images).map_err(|error| Error::format(&weights.path, error.to_string()))?;
+        for (index, (row, &label)) in rows.chunks_exact(model.fc.classes()).zip(&split.labels).enumerate() {
+            let file = files.map_or_else(|| index.to_string(), |files| files[index].display().to_string());
+            let label = dataset.class_names.get(usize::from(label)).map(String::as_str);
+            table.push(Prediction::new(file, label, row, &names));
+        }
+    }
+    let table = Prediction::csv(&table)?;
+    match &args.out {
+        None => output::line(table.trim_end()),
+        Some(file) => {
+            files::write_atomic(file, table.as_bytes())?;
+            output::line(file.display())
+        }
+    }
+}
+
 /// Features, their map, and a picture of it.
 pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
     let weights = open_weights(&args.weights)?;
     let (model, _) = encoder(&weights)?;
     let dataset = data::open_for(&args.data, &weights)?;
-    let (name, class_names) = (dataset.name.clone(), dataset.class_names.clone());
-    let mut split = choose(&dataset, args.split).clone();
+    let name = &dataset.name;
+    let default = if dataset.test.is_empty() { Part::Pool } else { Part::Test };
+    let part = args.split.map_or(default, Part::from);
+    let (mut split, class_names) = dataset.part(part)?;
     if let Some(k) = args.first_k {
         split = split.select(&first_k(&split, k)?);
     }
@@ -108,7 +151,12 @@ pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
     write_npy(&table, features)?;
     output::note(table.display());
     let classes: Vec<&str> = split.labels.iter().map(|&label| class_names[usize::from(label)].as_str()).collect();
-    write_csv(&coordinates, &[("class", &classes)], Matrix::new(&map, args.components)?)?;
+    let files = dataset.files_of(part).unwrap_or_default().iter().take(split.len());
+    let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let mut columns = vec![("file", files.as_slice()), ("class", classes.as_slice())];
+    columns.retain(|(_, column)| !column.is_empty());
+    write_csv(&coordinates, &columns, Matrix::new(&map, args.components)?)?;
     output::note(coordinates.display());
     if args.components > 1 {
         let title = format!("UMAP of {} images of {name}", split.len());
@@ -143,11 +191,19 @@ fn encoder(weights: &Weights) -> Result<(Classifier, Kind)> {
     Ok((model, kind))
 }
 
-fn choose(dataset: &Dataset, split: SplitName) -> &Split {
-    match split {
-        SplitName::Train => &dataset.train,
-        SplitName::Test => &dataset.test,
+/// The classifier that `weights` are; says what was loaded unless `quiet`.
+fn classifier(weights: &Weights, advice: &str, quiet: bool) -> Result<Classifier> {
+    let kind = identify(weights)?;
+    let Model::Classifier { features, hidden, classes } = kind.model else {
+        let message = format!("{kind} has no classifier head; train one with twinview probe --weights, {advice}");
+        return Err(Error::format(&weights.path, message.trim_end_matches([',', ' '])));
+    };
+    let config = ClassifierConfig { backbone: kind.backbone.clone(), features, hidden, classes };
+    let (model, report) = load_weights(config.init(&settings::device()), weights)?;
+    if !quiet {
+        output::note(format_args!("{kind}\n{report}"));
     }
+    Ok(model)
 }
 
 fn save(figure: &figures::Figure, folder: &Path, name: &str) -> Result<()> {

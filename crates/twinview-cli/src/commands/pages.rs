@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use twinview::dataset::Dataset;
-use twinview::experiment::{self, PAGE, Part};
+use twinview::dataset::{Dataset, Part};
+use twinview::experiment::{self, PAGE};
 use twinview::training::open_weights;
 use twinview::{Error, Result, files};
 
 use super::data;
-use crate::args::{CompareArgs, DataArgs, PageArgs, ReportArgs, SplitName, WatchArgs};
+use crate::args::{CompareArgs, DataArgs, PageArgs, ReportArgs, WatchArgs};
 use crate::{output, settings, watch};
 
 /// Makes the page of a run.
@@ -23,10 +23,7 @@ pub(crate) fn report(args: &PageArgs) -> Result<()> {
             data::open(&DataArgs { dataset: args.data.dataset.clone().or(recorded), data: args.data.data.clone() })?
         }
     };
-    let part = args.split.map(|split| match split {
-        SplitName::Train => Part::Train,
-        SplitName::Test => Part::Test,
-    });
+    let part = args.split.map(Part::from);
     let file = experiment::write_page(&args.run, &dataset, part, &args.controls, &settings::device())?;
     output::line(file.display())
 }

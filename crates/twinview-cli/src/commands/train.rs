@@ -81,7 +81,7 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
         weights: None,
         plan: &settings,
     };
-    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
     with_context(&args.run, &run, &dataset, |context| {
         let config = ClassifierConfig::for_images(&split.images, dataset.class_names.len(), &architecture);
         let model = initialise(config.init(&context.device), plan.seed);
@@ -93,21 +93,21 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
 pub(crate) fn pretrain(args: PretrainArgs) -> Result<()> {
     let settings: Pretraining = settled(&args.run, &args.method.recipe(args.backbone.name()), "")?;
     let dataset = data::open(&args.run.data)?;
-    let train = &dataset.train;
-    settings.validate_for(&train.images)?;
+    let labels = &dataset.train.labels;
+    settings.validate_for(&dataset.pool, labels.len())?;
     let name = args.method.0;
     let config = Config {
         command: &format!("pretrain {name}"),
         dataset: &dataset.name,
-        labels: settings.method.needs_labels().then_some(train.len()),
+        labels: settings.method.needs_labels().then_some(labels.len()),
         chosen: None,
         weights: None,
         plan: &settings,
     };
-    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset.name))?;
+    let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
     with_context(&args.run, &run, &dataset, |context| {
         let label = format!("{} pretraining", settings.method.title());
-        training::pretrain(&settings, &label, train, &run, context).map(drop)
+        training::pretrain(&settings, &label, &dataset.pool, labels, &run, context).map(drop)
     })
 }
 
@@ -123,6 +123,7 @@ pub(super) struct Labelled {
 impl Labelled {
     /// Those that are asked for.
     pub(super) fn of(dataset: &Dataset, labels: &LabelArgs, seed: u64) -> Result<Self> {
+        dataset.require_labels()?;
         let train = &dataset.train;
         let (indices, chosen) = match (labels.first_k, labels.stratified) {
             (Some(k), _) => (first_k(train, k)?, "first"),

@@ -10,6 +10,7 @@ mod help;
 mod methods;
 mod output;
 mod pages;
+mod pictures;
 mod results;
 mod support;
 mod tracking;

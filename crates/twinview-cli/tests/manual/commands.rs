@@ -93,8 +93,8 @@ fn small(line: &str) -> Result<String, String> {
     // A warm-up must be shorter than the training.
     let epochs = if line.contains("warmup_epochs = 2") { 3 } else { 1 };
     let more = match command.as_str() {
-        "data fetch" | "data show" | "evaluate" | "embed" | "import" | "export" | "completions" | "man" | "--help"
-        | "--version" | "report" | "compare" => "",
+        "data fetch" | "data show" | "evaluate" | "predict" | "embed" | "import" | "export" | "completions" | "man"
+        | "--help" | "--version" | "report" | "compare" => "",
         // It ends when it is interrupted.
         "watch" => return Ok(format!("timeout --signal INT 2 {line} || test $? = 124")),
         "probe" if line.contains("--head linear") => "",
@@ -166,7 +166,10 @@ fn run(page: &Page) -> (Vec<String>, BTreeSet<String>) {
 fn prepare(line: &str, folder: &Path) -> Result<(), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     for pair in words.windows(2).filter(|pair| pair[0] == "--data") {
-        write_dataset(&folder.join(pair[1]));
+        match pair[1].ends_with("photos") {
+            true => write_photos(&folder.join(pair[1])),
+            false => write_dataset(&folder.join(pair[1])),
+        }
     }
     // The form of a file is told by its content, so that weights of ours do; golden/weights has PyTorch's own, for other tests.
     for word in words.iter().filter(|word| word.ends_with(".pt") && !folder.join(word).exists()) {
@@ -214,6 +217,25 @@ fn write_dataset(folder: &Path) {
         }
         fs::write(folder.join(format!("{split}-labels-idx1-ubyte")), labels).unwrap();
         fs::write(folder.join(format!("{split}-images-idx3-ubyte")), images).unwrap();
+    }
+}
+
+/// Pictures of two classes in folders of their names, and some without a label: BMP files of one colour.
+fn write_photos(folder: &Path) {
+    const SIDE: u32 = 8;
+    for (place, count) in [("train/cat", 30), ("train/dog", 30), ("test/cat", 5), ("test/dog", 5), ("unlabelled", 10)] {
+        let below = folder.join(place);
+        fs::create_dir_all(&below).unwrap();
+        for at in 0..count {
+            let pixel = if place.ends_with("cat") { [at, 90, 200] } else { [200, 30, at] };
+            let pixels = pixel.repeat((SIDE * SIDE) as usize);
+            let mut file = b"BM".to_vec();
+            let length = pixels.len() as u32;
+            for number in [54 + length, 0, 54, 40, SIDE, SIDE, 1 | 24 << 16, 0, length, 0, 0, 0, 0] {
+                file.extend(number.to_le_bytes());
+            }
+            fs::write(below.join(format!("{at}.bmp")), [file, pixels].concat()).unwrap();
+        }
     }
 }
 

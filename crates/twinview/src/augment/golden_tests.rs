@@ -156,6 +156,25 @@ fn brightness_and_contrast_agree_at_any_factor() {
 }
 
 #[test]
+fn colours_agree() {
+    let golden = Golden::open();
+    let images = golden.images("rgb");
+    for (path, expected) in golden.below("rgb-saturation/") {
+        let factor = path[0].parse().unwrap();
+        let agreement = compare(&images, &expected, |canvas| color(canvas, factor));
+        assert_eq!(agreement, (1.0, 0), "saturation {factor}");
+    }
+    for (path, expected) in golden.below("rgb-hue/") {
+        let turn = path[0].parse().unwrap();
+        let (share, largest) = compare(&images, &expected, |canvas| hue(canvas, turn));
+        assert!(largest <= 1 && share > 0.995, "hue {turn}: {share} equal, off by {largest}");
+    }
+    for (_, expected) in golden.below("rgb-grayscale/") {
+        assert_eq!(compare(&images, &expected, grayscale), (1.0, 0));
+    }
+}
+
+#[test]
 fn blurs_agree_within_a_level() {
     let golden = Golden::open();
     for (inputs, prefix) in [("images", "blur/"), ("rgb", "rgb-blur/")] {

@@ -28,8 +28,10 @@ mod gaussian_blur;
 #[cfg(test)]
 mod golden_tests;
 mod horizontal_flip;
+mod hue;
 mod prefetch;
 mod rand_augment;
+mod random_grayscale;
 mod random_resized_crop;
 mod tone;
 mod view_maker;
@@ -43,8 +45,10 @@ pub use canvas::Canvas;
 pub use color_jitter::ColorJitter;
 pub use gaussian_blur::{GaussianBlur, gaussian_blur};
 pub use horizontal_flip::{HorizontalFlip, horizontal_flip};
+pub use hue::hue;
 pub use prefetch::{Prefetch, ViewBatch};
 pub use rand_augment::RandAugment;
+pub use random_grayscale::{RandomGrayscale, grayscale};
 pub use random_resized_crop::{RandomResizedCrop, Rectangle, resized_crop};
 pub use tone::{auto_contrast, equalize, posterize, solarize};
 pub use view_maker::ViewMaker;
@@ -85,6 +89,7 @@ pub enum Transform {
     RandomResizedCrop(RandomResizedCrop),
     HorizontalFlip(HorizontalFlip),
     ColorJitter(ColorJitter),
+    RandomGrayscale(RandomGrayscale),
     GaussianBlur(GaussianBlur),
 }
 
@@ -95,14 +100,15 @@ impl Augmentation {
         Self { draw: Draw::PerBatch, transforms }
     }
 
-    /// SimCLR's views (Chen et al. 2020, arXiv:2002.05709, appendix A) for small grey images: crops of at least a
-    /// fifth of the area, where the paper takes 8 % of much larger images, and no colour distortion beyond
-    /// brightness and contrast.
-    pub fn simclr_grey() -> Self {
+    /// SimCLR's views (Chen et al. 2020, arXiv:2002.05709, appendix A) for small images: crops of at least a fifth of the
+    /// area, where the paper takes 8 % of much larger images, and the paper's colour distortion at half its strength, as it
+    /// has it for CIFAR-10 (appendix B.9). Of a grey image it leaves brightness and contrast.
+    pub fn simclr() -> Self {
         let transforms = vec![
             Transform::RandomResizedCrop(RandomResizedCrop { scale: [0.2, 1.0], ..Default::default() }),
             Transform::HorizontalFlip(HorizontalFlip::default()),
             Transform::ColorJitter(ColorJitter::default()),
+            Transform::RandomGrayscale(RandomGrayscale::default()),
             Transform::GaussianBlur(GaussianBlur::default()),
         ];
         Self { draw: Draw::PerImage, transforms }
@@ -123,6 +129,7 @@ impl Augmentation {
                 }
                 Transform::HorizontalFlip(flip) => flip.validate().map(|()| Step::HorizontalFlip(flip.clone()))?,
                 Transform::ColorJitter(jitter) => jitter.validate().map(|()| Step::ColorJitter(jitter.clone()))?,
+                Transform::RandomGrayscale(grey) => grey.validate().map(|()| Step::RandomGrayscale(grey.clone()))?,
                 Transform::GaussianBlur(blur) => {
                     blur.validate(height, width).map(|()| Step::GaussianBlur(blur.clone()))?
                 }
@@ -139,6 +146,7 @@ enum Step {
     RandomResizedCrop(RandomResizedCrop),
     HorizontalFlip(HorizontalFlip),
     ColorJitter(ColorJitter),
+    RandomGrayscale(RandomGrayscale),
     GaussianBlur(GaussianBlur),
 }
 
@@ -149,6 +157,7 @@ impl Step {
             Self::RandomResizedCrop(transform) => transform.apply(canvas, random),
             Self::HorizontalFlip(transform) => transform.apply(canvas, random),
             Self::ColorJitter(transform) => transform.apply(canvas, random),
+            Self::RandomGrayscale(transform) => transform.apply(canvas, random),
             Self::GaussianBlur(transform) => transform.apply(canvas, random),
         }
     }
@@ -160,7 +169,7 @@ mod tests {
 
     #[test]
     fn presets_survive_toml() {
-        for preset in [Augmentation::article(), Augmentation::simclr_grey(), Augmentation::identity()] {
+        for preset in [Augmentation::article(), Augmentation::simclr(), Augmentation::identity()] {
             let text = toml::to_string(&preset).unwrap();
             assert_eq!(toml::from_str::<Augmentation>(&text).unwrap(), preset, "{text}");
         }
@@ -200,6 +209,8 @@ mod tests {
             "{ name = 'random-resized-crop', scale = [0.5, 1.2] }",
             "{ name = 'random-resized-crop', ratio = [0.0, 1.2] }",
             "{ name = 'color-jitter', contrast = -0.1 }",
+            "{ name = 'color-jitter', hue = 0.6 }",
+            "{ name = 'random-grayscale', probability = -0.1 }",
             "{ name = 'gaussian-blur', sigma = [0.0, 1.0] }",
             "{ name = 'gaussian-blur', kernel_size = 2 }",
             "{ name = 'rand-augment', magnitude = 31 }",

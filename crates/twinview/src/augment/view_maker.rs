@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn everything() -> Augmentation {
-        let mut all = Augmentation::simclr_grey();
+        let mut all = Augmentation::simclr();
         all.transforms.push(Transform::RandAugment(RandAugment { num_ops: 5, ..Default::default() }));
         all
     }
@@ -177,7 +177,13 @@ mod tests {
         let views = |probability| {
             let transforms = vec![
                 Transform::HorizontalFlip(HorizontalFlip { probability }),
-                Transform::ColorJitter(ColorJitter { probability, brightness: 0.0, contrast: 0.0 }),
+                Transform::ColorJitter(ColorJitter {
+                    probability,
+                    brightness: 0.0,
+                    contrast: 0.0,
+                    saturation: 0.0,
+                    hue: 0.0,
+                }),
                 Transform::GaussianBlur(GaussianBlur { probability, kernel_size: 1, sigma: [1.0, 1.0] }),
             ];
             make(&Augmentation { draw: Draw::PerImage, transforms }, &images, &batch(0, &[0; 200]), 1)

@@ -85,7 +85,10 @@ impl Entry {
 pub fn find(name: &str) -> Result<&'static Entry> {
     CATALOG.iter().find(|entry| entry.name == name).ok_or_else(|| {
         let names: Vec<&str> = CATALOG.iter().map(|entry| entry.name).chain(["shapes"]).collect();
-        Error::Config(format!("no dataset is called '{name}'; there are: {}", names.join(", ")))
+        Error::Config(format!(
+            "no dataset is called '{name}'; there are: {}, and folder for pictures of your own",
+            names.join(", ")
+        ))
     })
 }
 
@@ -172,7 +175,10 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_those_there_are() {
         let message = find("fashionmnist").unwrap_err().to_string();
-        assert_eq!(message, "no dataset is called 'fashionmnist'; there are: fashion-mnist, mnist, kmnist, shapes");
+        assert_eq!(
+            message,
+            "no dataset is called 'fashionmnist'; there are: fashion-mnist, mnist, kmnist, shapes, and folder for pictures of your own"
+        );
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub(super) fn load(folder: &Path, entry: &Entry, trust: Trust) -> Result<Loaded>
     let train = split([&paths[0], &paths[1]], train_images.0, train_labels.0, entry)?;
     let test = split([&paths[2], &paths[3]], test_images.0, test_labels.0, entry)?;
     let class_names = entry.class_names.iter().map(|&name| name.to_owned()).collect();
-    Ok(Loaded { dataset: Dataset { name: entry.name.to_owned(), class_names, train, test }, published })
+    Ok(Loaded { dataset: Dataset::new(entry.name, class_names, train, test), published })
 }
 
 /// The paths of the four files.

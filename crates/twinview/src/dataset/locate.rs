@@ -4,15 +4,16 @@ use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::catalog::{Entry, find};
+use super::catalog::{CATALOG, Entry, find};
 use super::load::{Loaded, Trust, find_file, load, read_published};
-use super::{Dataset, Progress, apt, download, shapes};
+use super::{Dataset, Progress, apt, download, folder, shapes};
 use crate::{Error, Result};
 
 /// Which dataset is wanted, and where it may come from.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// A name from the [catalogue](super::catalog), or `shapes`.
+    /// A name from the [catalogue](super::catalog), `shapes`, or for pictures of one's own `folder`, `folder:SIDE` or
+    /// `folder:SIDE:grey`.
     pub name: String,
     /// The folder that holds the files. Then no other place is tried.
     pub data: Option<PathBuf>,
@@ -118,9 +119,15 @@ pub struct Found {
 /// The dataset, in memory.
 ///
 /// # Errors
-/// When the name is unknown; when a folder that the user named does not hold the dataset; when no source gives
+/// When the name is unknown; when a folder that the user named does not hold the dataset, or none is named for pictures; when no source gives
 /// it. The last error lists every source with the reason.
 pub fn open(request: &Request, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Dataset> {
+    if let Some(form) = folder::Form::parse(&request.name)? {
+        let root = request.data.as_ref().or(request.sources.environment.as_ref()).ok_or_else(|| {
+            Error::Config(format!("'{}' are pictures of your own; name their folder with --data DIR", request.name))
+        })?;
+        return folder::load(root, form, request.sources.cache.as_deref(), progress);
+    }
     if request.name != shapes::NAME {
         return locate(request, progress).map(|(_, dataset)| dataset);
     }
@@ -133,13 +140,26 @@ pub fn open(request: &Request, progress: &mut dyn FnMut(Progress<'_>)) -> Result
     }
 }
 
+/// The name to ask for what lies in `folder` by, where it can be told: `folder` for pictures. `None` where there are files
+/// of a known dataset, whose own name has to be given.
+pub fn guess(folder: &Path) -> Option<&'static str> {
+    let holds_any = |entry: &Entry| {
+        let places = [folder.to_path_buf(), folder.join(entry.name)];
+        places.iter().any(|place| entry.all_files().iter().any(|(file, ..)| find_file(place, file).is_some()))
+    };
+    (!CATALOG.iter().any(holds_any) && folder::is_likely(folder)).then_some(folder::NAME)
+}
+
 /// Makes sure that the dataset is on this machine, and says where.
 ///
 /// # Errors
-/// As [`open`]; and for `shapes`, which lies nowhere.
+/// As [`open`]; and for `shapes`, which lies nowhere, and `folder`, which lies where it lies.
 pub fn fetch(request: &Request, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Found> {
     if request.name == shapes::NAME {
         return Err(Error::Config("'shapes' is drawn by the program; there is nothing to fetch".to_owned()));
+    }
+    if folder::Form::parse(&request.name)?.is_some() {
+        return Err(Error::Config("pictures of your own are where you put them; there is nothing to fetch".to_owned()));
     }
     locate(request, progress).map(|(found, _)| found)
 }

@@ -1,7 +1,7 @@
 //! Where images come from.
 //!
 //! [`open`] gives a [`Dataset`] by name: from a folder the user named, the system's folder, the user's cache, or
-//! the network, in this order. [`first_k`], [`stratified`] and [`split_validation`] choose samples from it.
+//! the network, in this order. Pictures of one's own are the dataset `folder`. [`first_k`], [`stratified`] and [`split_validation`] choose samples from it.
 //!
 //! ```
 //! use twinview::dataset::{self, Request};
@@ -13,13 +13,17 @@
 //! # Ok::<(), twinview::Error>(())
 //! ```
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use crate::{Error, Result};
 
 mod apt;
 pub mod catalog;
 mod download;
 #[cfg(test)]
 mod fixture;
+mod folder;
 mod idx;
 mod load;
 mod locate;
@@ -27,7 +31,7 @@ mod shapes;
 mod subset;
 
 pub use idx::{read_images, read_labels};
-pub use locate::{Found, Request, Source, Sources, fetch, open};
+pub use locate::{Found, Request, Source, Sources, fetch, guess, open};
 pub use shapes::shapes;
 pub use subset::{Portion, first_k, split_validation, stratified};
 
@@ -44,6 +48,13 @@ pub enum Progress<'a> {
         done: u64,
         /// Bytes of the whole file, where the server tells.
         total: Option<u64>,
+    },
+    /// How many pictures of a folder are decoded.
+    Pictures {
+        /// So many are.
+        done: usize,
+        /// So many there are.
+        total: usize,
     },
 }
 
@@ -109,6 +120,17 @@ impl Images {
         &self.pixels
     }
 
+    /// The first `count` images; all of them share the pixels.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn first(&self, count: usize) -> Self {
+        if count == self.len() {
+            return self.clone();
+        }
+        Self { pixels: Arc::new(self.pixels[..count * self.image_len()].to_vec()), ..*self }
+    }
+
     /// A copy of the images at `indices`, in that order.
     pub fn select(&self, indices: &[usize]) -> Self {
         let mut pixels = Vec::with_capacity(indices.len() * self.image_len());
@@ -153,7 +175,7 @@ impl Split {
     }
 }
 
-/// A labelled dataset in memory.
+/// A dataset in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
     /// The name it is asked for by: `fashion-mnist`.
@@ -164,6 +186,114 @@ pub struct Dataset {
     pub train: Split,
     /// What is read once, at the end.
     pub test: Split,
+    /// All that an encoder may learn from: the images of `train`, in their order, and behind them those without a label.
+    pub pool: Images,
+    /// Which files the images were read from, where each has one.
+    pub files: Option<Files>,
+}
+
+/// A part of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Labelled images to train on.
+    Train,
+    /// What is read once, at the end.
+    Test,
+    /// Images without a label.
+    Unlabelled,
+    /// All that an encoder may learn from: those of `Train`, then those of `Unlabelled`.
+    Pool,
+}
+
+/// Where images come from: paths below the dataset's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The files of [`Dataset::pool`].
+    pub pool: Vec<PathBuf>,
+    /// The files of [`Dataset::test`].
+    pub test: Vec<PathBuf>,
+}
+
+impl Dataset {
+    /// A dataset in which every image has a label.
+    pub fn new(name: impl Into<String>, class_names: Vec<String>, train: Split, test: Split) -> Self {
+        let pool = train.images.clone();
+        Self { name: name.into(), class_names, train, test, pool, files: None }
+    }
+
+    /// The images of `part`, with the names of their classes. Those without a label are of one class more, `unlabelled`.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn part(&self, part: Part) -> Result<(Split, Vec<String>)> {
+        let mut class_names = self.class_names.clone();
+        let labelled = self.train.len();
+        let split = match part {
+            Part::Train => self.train.clone(),
+            Part::Test => self.test.clone(),
+            Part::Pool | Part::Unlabelled => {
+                let mut labels = self.train.labels.clone();
+                if self.pool.len() > labelled {
+                    labels.resize(self.pool.len(), class_names.len() as u8);
+                    class_names.push("unlabelled".to_owned());
+                }
+                let pool = Split { images: self.pool.clone(), labels };
+                if part == Part::Pool { pool } else { pool.select(&(labelled..pool.len()).collect::<Vec<_>>()) }
+            }
+        };
+        if split.is_empty() {
+            let kind = match part {
+                Part::Train => "labelled training",
+                Part::Test => "test",
+                Part::Unlabelled => "unlabelled",
+                Part::Pool => "training",
+            };
+            return Err(Error::Data(format!("{} has no {kind} images; choose another --split", self.name)));
+        }
+        Ok((split, class_names))
+    }
+
+    /// The file of each image of `part`, where they have any.
+    pub fn files_of(&self, part: Part) -> Option<&[PathBuf]> {
+        let Files { pool, test } = self.files.as_ref()?;
+        Some(match part {
+            Part::Train => &pool[..self.train.len()],
+            Part::Test => test,
+            Part::Unlabelled => &pool[self.train.len()..],
+            Part::Pool => pool,
+        })
+    }
+
+    /// The dataset with the training images at `held_out` in the place of the test images, and only those at `kept` left to
+    /// train on. Images without a label stay.
+    pub fn hold_out(&self, kept: &[usize], held_out: &[usize]) -> Self {
+        let [train, test] = [kept, held_out].map(|indices| self.train.select(indices));
+        let unlabelled = self.train.len()..self.pool.len();
+        let pool: Vec<usize> = kept.iter().copied().chain(unlabelled).collect();
+        let files = self.files.as_ref().map(|files| {
+            let [pool, test] =
+                [&pool[..], held_out].map(|places| places.iter().map(|&at| files.pool[at].clone()).collect());
+            Files { pool, test }
+        });
+        let pool = if pool.len() == kept.len() { train.images.clone() } else { self.pool.select(&pool) };
+        Self { name: self.name.clone(), class_names: self.class_names.clone(), train, test, pool, files }
+    }
+
+    /// Refuses a dataset without labelled images to learn from.
+    ///
+    /// # Errors
+    /// Says where labels are looked for.
+    pub fn require_labels(&self) -> Result<()> {
+        if self.train.is_empty() {
+            return Err(Error::Data(format!(
+                "{}: none of its {} images for training has a label. Put pictures of each class into a folder of its name, or \
+                 name them in a file labels.csv",
+                self.name,
+                self.pool.len()
+            )));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

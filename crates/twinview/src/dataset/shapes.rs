@@ -41,12 +41,8 @@ const SAMPLES: usize = 3;
 /// images from a multiple of ten on hold each class once.
 pub fn shapes(train: usize, test: usize, seed: u64) -> Dataset {
     let stream = Stream::new(seed, Purpose::Shapes);
-    Dataset {
-        name: NAME.to_owned(),
-        class_names: CLASSES.map(str::to_owned).to_vec(),
-        train: draw_split(&stream, 0, train),
-        test: draw_split(&stream, 1, test),
-    }
+    let [train, test] = [(0, train), (1, test)].map(|(split, count)| draw_split(&stream, split, count));
+    Dataset::new(NAME, CLASSES.map(str::to_owned).to_vec(), train, test)
 }
 
 fn draw_split(stream: &Stream, split: u64, count: usize) -> Split {

@@ -86,21 +86,15 @@ pub fn write_csv(path: impl AsRef<Path>, texts: &[(&str, &[&str])], coordinates:
         _ => format!("c{column}"),
     };
     write_atomic_with(path, |file| {
-        let mut file = std::io::BufWriter::new(file);
-        let names = texts.iter().map(|(name, _)| quoted(name)).chain((0..coordinates.columns()).map(name));
-        writeln!(file, "{}", names.collect::<Vec<_>>().join(","))?;
+        let mut table = csv::Writer::from_writer(file);
+        let names = texts.iter().map(|(name, _)| (*name).to_owned());
+        table.write_record(names.chain((0..coordinates.columns()).map(name)))?;
         for row in 0..coordinates.rows() {
-            let cells = texts.iter().map(|(_, column)| quoted(column[row]));
-            let cells = cells.chain(coordinates.row(row).iter().map(f32::to_string));
-            writeln!(file, "{}", cells.collect::<Vec<_>>().join(","))?;
+            let cells = texts.iter().map(|(_, column)| column[row].to_owned());
+            table.write_record(cells.chain(coordinates.row(row).iter().map(f32::to_string)))?;
         }
-        file.flush()
+        table.flush()
     })
-}
-
-/// A CSV field, in quotes where RFC 4180 wants them.
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_string() }
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl<'a> Experiment<'a> {
         let settings = self.recipe.pretraining.clone();
         let seed = settings.plan.seed + index;
         let folder = self.root.join("pretraining").join(format!("seed-{index}"));
-        encoder(&folder, &settings.with_seed(seed), &self.dataset.train, self.origin, context)
+        encoder(&folder, &settings.with_seed(seed), self.dataset, self.origin, context)
     }
 
     /// The score of training `index` of `arm`, trained if it is not yet.
@@ -188,7 +188,7 @@ impl<'a> Experiment<'a> {
             Arm::RandomFrozen => {
                 // A fair control: what stands still must have seen the images, as a pretrained encoder has.
                 if statistics == Statistics::Fixed {
-                    calibrate(&model.backbone, &self.dataset.train.images, plan.seed)?;
+                    calibrate(&model.backbone, &self.dataset.pool, plan.seed)?;
                 }
                 train_head(model, &label, split, &frozen, &run, context)
             }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::augment::{Batch, Prefetch, shuffled_epoch};
-use crate::dataset::Split;
+use crate::dataset::Images;
 use crate::embedding::extract;
 use crate::method::{Network, Views};
 use crate::optim::{LearningRate, Optimizer, Progress};
@@ -51,13 +51,14 @@ pub struct StepTimes {
     pub twinview: &'static str,
 }
 
-/// Times `steps` steps of `settings` on batches of `batch` of the images of `split`.
+/// Times `steps` steps of `settings` on batches of `batch` of `images`, of which the first have the `labels`.
 ///
 /// # Errors
 /// When there are no steps to time, or fewer images than a batch.
 pub fn benchmark(
     settings: &Pretraining,
-    split: &Split,
+    images: &Images,
+    labels: &[u8],
     batch: usize,
     steps: usize,
     device: &Device,
@@ -68,7 +69,6 @@ pub fn benchmark(
         )));
     }
     let Pretraining { plan, method, .. } = settings;
-    let images = &split.images;
     let per_epoch = shuffled_epoch(images.len(), batch, plan.seed, 0, true)?.len();
     let epochs = (WARMUP + steps).div_ceil(per_epoch) as u64;
     let schedule: Vec<Batch> = (0..epochs)
@@ -80,7 +80,7 @@ pub fn benchmark(
     let mut model = settings.network(images, device);
     let progress = Progress { step: 0, steps: schedule.len() as u64, steps_per_epoch: per_epoch as u64 };
     let step = |model: &Network, pixels: Vec<f32>, batch: &Batch| {
-        let labels = method.needs_labels().then(|| labels_of(&split.labels, &batch.indices, device));
+        let labels = method.needs_labels().then(|| labels_of(labels, &batch.indices, device));
         let views = Views { pixels: to_tensor(pixels, images, device), count: maker.views(), labels };
         method.step(model, views, progress).loss
     };

@@ -59,6 +59,7 @@ impl MethodsRecipe {
         if self.seeds == 0 {
             return Err(Error::Config("seeds = 0 trains nothing; it must be at least 1".into()));
         }
+        dataset.require_labels()?;
         first_k(&dataset.train, self.labels)?;
         let backbone = self.backbone();
         if let Some((name, settings)) = self.pretraining.iter().find(|(_, settings)| settings.backbone != backbone) {
@@ -68,7 +69,7 @@ impl MethodsRecipe {
                  compares methods, so the encoder must be the same"
             )));
         }
-        self.pretraining.values().try_for_each(|settings| settings.validate_for(&dataset.train.images))
+        self.pretraining.values().try_for_each(|settings| settings.validate_for(&dataset.pool, dataset.train.len()))
     }
 }
 
@@ -87,7 +88,7 @@ pub fn method_table(
     context: &mut Context<'_>,
 ) -> Result<MethodTable> {
     recipe.validate_for(dataset)?;
-    let origin = Origin { version: version.to_owned(), dataset: dataset.name.clone() };
+    let origin = Origin::new(version, dataset);
     let run = RunDir::open(root, recipe, true, &origin)?;
     let random = |seed, context: &Context<'_>| {
         let config = ClassifierConfig::for_images(&dataset.train.images, dataset.class_names.len(), &recipe.backbone());
@@ -107,7 +108,7 @@ pub fn method_table(
             let first = settings.plan.seed;
             let settings = settings.clone().with_seed(first + seed);
             let folder = run.join(format!("{name}/seed-{seed}"));
-            let weights = encoder(&folder, &settings, &dataset.train, &origin, context)?;
+            let weights = encoder(&folder, &settings, dataset, &origin, context)?;
             let (model, _) = load_backbone(random(seed, context), &weights)?;
             scores.push(scored(recipe, dataset, model, seed, folder.join("result.json"))?);
         }
@@ -141,7 +142,7 @@ fn scored(
         let (train, test) = (&dataset.train, &dataset.test);
         let report = |predicted: &[u8]| Ok::<_, Error>(ClassificationReport::new(&test.labels, predicted)?.to_json());
         let few = train.select(&first_k(train, recipe.labels)?);
-        let (model, _) = fit_linear_head(model, &train.images, &few, seed)?;
+        let (model, _) = fit_linear_head(model, &dataset.pool, &few, seed)?;
         let voted = report(&KnnProbe::default().predict(&model.backbone, train, &test.images)?)?;
         Ok(json!({ "knn": voted, "linear": report(&predict(&model, &test.images)?)? }))
     })?;

@@ -73,7 +73,7 @@ mod tests {
             for (name, _) in METHODS {
                 let recipe = method_recipe_on(name, backbone).unwrap();
                 let settings: Pretraining = merged(&recipe, None, &[]).unwrap();
-                settings.validate_for(&images).unwrap();
+                settings.validate_for(&images, images.len()).unwrap();
                 assert_eq!(settings.backbone.name(), backbone, "{name}");
                 let text = toml::to_string(&settings).unwrap();
                 // Runs from before there was a choice have no such key, and are gone on with.
@@ -117,7 +117,7 @@ mod tests {
             ("simclr", "local_views={ count = 2, augmentation = { transforms = [] } }", "SimCLR has no use"),
         ] {
             let settings: Pretraining = merged(method_recipe(method).unwrap(), None, &[change.to_owned()]).unwrap();
-            let message = settings.validate_for(&images).unwrap_err().to_string();
+            let message = settings.validate_for(&images, images.len()).unwrap_err().to_string();
             assert!(message.contains(expected), "{change}: {message}");
         }
     }

@@ -27,6 +27,6 @@ pub use benchmark::{StepTimes, benchmark};
 pub use labels::{Budgeted, Chosen, LabelRecipe, label_curve, label_recipe};
 pub use method_table::{MethodsRecipe, method_table};
 pub use methods::{METHODS, method_recipe, method_recipe_on};
-pub use page::{PAGE, Part, compare, page, write_page};
+pub use page::{PAGE, compare, page, write_page};
 pub use recipe::{Preset, Recipe, merged, tracking};
 pub use reproduce::reproduce;

@@ -92,6 +92,7 @@ impl Recipe {
     /// work.
     pub fn validate_for(&self, dataset: &Dataset) -> Result<()> {
         self.validate()?;
+        dataset.require_labels()?;
         let images = &dataset.train.images;
         if self.labels > images.len() {
             let (labels, count) = (self.labels, images.len());
@@ -102,7 +103,7 @@ impl Recipe {
         for (name, valid) in [
             ("supervised", self.supervised.validate_for(images)),
             ("scratch", self.scratch.validate_for(images)),
-            ("pretraining", self.pretraining.validate_for(images)),
+            ("pretraining", self.pretraining.validate_for(&dataset.pool, dataset.train.len())),
             ("head", self.head.validate_for(images)),
         ] {
             valid.map_err(|error| Error::Config(format!("{name}: {error}")))?;

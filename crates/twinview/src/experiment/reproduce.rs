@@ -35,7 +35,7 @@ pub fn reproduce(
     let held_out = held_out(recipe, dataset)?;
     let dataset = held_out.as_ref().unwrap_or(dataset);
     recipe.validate_for(dataset)?;
-    let origin = Origin { version: version.to_owned(), dataset: dataset.name.clone() };
+    let origin = Origin::new(version, dataset);
     let run = RunDir::open(root, recipe, true, &origin)?;
     let experiment = Experiment::new(run.path(), recipe, dataset, &origin)?;
     let mut arms = Vec::new();
@@ -88,8 +88,7 @@ pub(super) fn held_out(recipe: &Recipe, dataset: &Dataset) -> Result<Option<Data
         return Ok(None);
     }
     let (train, validation) = split_validation(&dataset.train, Portion::Count(recipe.holdout), 0)?;
-    let [train, test] = [train, validation].map(|indices| dataset.train.select(&indices));
-    Ok(Some(Dataset { name: dataset.name.clone(), class_names: dataset.class_names.clone(), train, test }))
+    Ok(Some(dataset.hold_out(&train, &validation)))
 }
 
 fn role(arm: Arm) -> Role {
@@ -164,7 +163,7 @@ fn draw(
 fn view_pairs(experiment: &Experiment<'_>) -> Result<figures::Figure> {
     const SHOWN: usize = 10;
     let settings = &experiment.recipe.pretraining;
-    let images = &experiment.dataset.train.images;
+    let images = &experiment.dataset.pool;
     let batch = Batch { epoch: 0, number: 0, indices: (0..images.len().min(SHOWN)).collect() };
     let mut pixels = Vec::new();
     settings.view_maker(images)?.make(images, &batch, &mut pixels)?;

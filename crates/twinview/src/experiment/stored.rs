@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::dataset::Split;
+use crate::dataset::Dataset;
 use crate::files;
 use crate::training::{Context, Origin, Pretraining, RunDir, pretrain};
 use crate::weights::Weights;
@@ -41,18 +41,18 @@ impl Stored {
     }
 }
 
-/// The weights of the pretraining in `folder`, trained on `split` if they are not yet.
+/// The weights of the pretraining in `folder`, trained on the pool of `dataset` if they are not yet.
 pub(super) fn encoder(
     folder: &Path,
     settings: &Pretraining,
-    split: &Split,
+    dataset: &Dataset,
     origin: &Origin,
     context: &mut Context<'_>,
 ) -> Result<Weights> {
     let run = RunDir::open(folder, settings, true, origin)?;
     if !run.is_finished() {
         let label = format!("{} pretraining, seed {}", settings.method.title(), settings.plan.seed);
-        pretrain(settings, &label, split, &run, context)?;
+        pretrain(settings, &label, &dataset.pool, &dataset.train.labels, &run, context)?;
     }
     run.weights()
 }

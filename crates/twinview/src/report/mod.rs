@@ -35,7 +35,9 @@ pub mod figures;
 mod label_curve;
 mod method_table;
 pub mod page;
+mod predictions;
 
 pub use comparison::{ArmResult, Comparison, Role};
 pub use label_curve::{LabelCurve, LabelPoint};
 pub use method_table::{MethodRow, MethodTable};
+pub use predictions::Prediction;

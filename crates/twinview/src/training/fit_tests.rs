@@ -58,7 +58,7 @@ impl Start {
         after: impl Fn(Head, Progress) -> Head,
     ) -> Result<StateDict> {
         let device = cpu();
-        let origin = Origin { version: "1".into(), dataset: "none".into() };
+        let origin = Origin { version: "1".into(), dataset: "none".into(), classes: Vec::new() };
         let run = RunDir::open(folder, plan, true, &origin)?;
         let interrupt = AtomicBool::new(false);
         let mut context =

@@ -13,7 +13,7 @@
 //! # let path = folder.path().join("run");
 //! let data = dataset::open(&Request { shapes: (60, 20), ..Request::new("shapes") }, &mut |_| {})?;
 //! let plan = Plan::new(1, 20, 0.01);
-//! let run = RunDir::open(&path, &plan, false, &Origin { version: "example".into(), dataset: data.name })?;
+//! let run = RunDir::open(&path, &plan, false, &Origin::new("example", &data))?;
 //! let (interrupt, tracking) = (AtomicBool::new(false), Tracking::default());
 //! let mut context =
 //!     Context { device: training::cpu(), interrupt: &interrupt, reporter: &mut Quiet, tracking: &tracking };

@@ -9,7 +9,7 @@ use super::watch::{Watch, Watcher};
 use super::{Context, Device, Plan, RunDir, shown};
 use crate::augment::{Augmentation, ViewBatch, ViewMaker};
 use crate::backbone::{Architecture, BackboneConfig, state_dict};
-use crate::dataset::{Images, Split};
+use crate::dataset::Images;
 use crate::method::{MethodConfig, Network, Step, Views};
 use crate::optim::Progress;
 use crate::{Error, Result};
@@ -49,15 +49,22 @@ pub struct LocalViews {
 }
 
 impl Pretraining {
-    /// Refuses settings that cannot train on `images`.
+    /// Refuses settings that cannot train on `images`, of which `labelled` have a label.
     ///
     /// # Errors
     /// Names the setting, its value and what it may be.
-    pub fn validate_for(&self, images: &Images) -> Result<()> {
+    pub fn validate_for(&self, images: &Images, labelled: usize) -> Result<()> {
         self.plan.validate(images.len())?;
         self.method.validate()?;
         self.backbone.validate_for(images.height(), images.width())?;
-        self.watch.validate_for(images.len())?;
+        self.watch.validate_for(labelled)?;
+        if self.method.needs_labels() && labelled < images.len() {
+            let (title, missing) = (self.method.title(), images.len() - labelled);
+            return Err(Error::Config(format!(
+                "{title} learns from the label of every image, and {missing} of these {} have none; choose another method",
+                images.len()
+            )));
+        }
         if self.local_views.is_some() && !matches!(self.method, MethodConfig::Swav(_) | MethodConfig::Dino(_)) {
             let title = self.method.title();
             return Err(Error::Config(format!("local_views: {title} has no use for them; swav and dino do")));
@@ -91,27 +98,30 @@ impl Pretraining {
     }
 }
 
-/// Trains a network on views of the images of `split`: views, forward, loss, backward, update. Labels are read by methods
-/// that learn from them ([`Method::needs_labels`](crate::method::Method::needs_labels)), and by no other.
+/// Trains a network on views of `images`: views, forward, loss, backward, update. The first images have the `labels`, the rest
+/// have none. Methods that learn from labels ([`Method::needs_labels`](crate::method::Method::needs_labels)) read them, and no
+/// other; where [`Watch::labels`] says so, the watch does.
 ///
 /// # Errors
 /// For settings that cannot train on these images, for a file that cannot be written, and for a loss that is no number.
 pub fn pretrain(
     settings: &Pretraining,
     label: &str,
-    split: &Split,
+    images: &Images,
+    labels: &[u8],
     run: &RunDir,
     context: &mut Context<'_>,
 ) -> Result<Network> {
-    let (plan, images) = (&settings.plan, &split.images);
-    settings.validate_for(images)?;
+    let plan = &settings.plan;
+    settings.validate_for(images, labels.len())?;
     let maker = settings.view_maker(images)?;
     let count = maker.views();
     let device = context.device.clone();
     let network = settings.network(images, &device);
     let opening = shown::views(&maker, images, context)?;
     let open = |schedule| prefetched(images, maker, schedule);
-    let task = Contrast { settings, split, views: count, device, watcher: Watcher::new(settings, split)? };
+    let watcher = Watcher::new(settings, images, labels)?;
+    let task = Contrast { settings, images, labels, views: count, device, watcher };
     let job = Job { label, count: images.len(), plan, run, opening: &opening };
     let network = fit(network, job, context, open, task)?;
     run.finish(&state_dict(&network))?;
@@ -121,7 +131,8 @@ pub fn pretrain(
 /// A method at work.
 struct Contrast<'a> {
     settings: &'a Pretraining,
-    split: &'a Split,
+    images: &'a Images,
+    labels: &'a [u8],
     views: usize,
     device: Device,
     watcher: Watcher,
@@ -129,9 +140,9 @@ struct Contrast<'a> {
 
 impl Task<Network, ViewBatch> for Contrast<'_> {
     fn step(&self, network: &Network, views: ViewBatch, progress: Progress) -> Outcome {
-        let Self { settings, split, device, .. } = self;
-        let labels = settings.method.needs_labels().then(|| labels_of(&split.labels, &views.batch.indices, device));
-        let pixels = to_tensor(views.pixels, &split.images, device);
+        let Self { settings, device, .. } = self;
+        let labels = settings.method.needs_labels().then(|| labels_of(self.labels, &views.batch.indices, device));
+        let pixels = to_tensor(views.pixels, self.images, device);
         let Step { loss, output } =
             settings.method.step(network, Views { pixels, count: self.views, labels }, progress);
         Outcome { loss, watched: Some(output) }

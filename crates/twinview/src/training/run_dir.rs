@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::dataset::Dataset;
 use crate::state::StateDict;
 use crate::tracking::TrackedRun;
 use crate::{Error, Result, files, weights};
@@ -21,6 +22,15 @@ pub struct Origin {
     pub version: String,
     /// The dataset that is trained on.
     pub dataset: String,
+    /// The names of its classes.
+    pub classes: Vec<String>,
+}
+
+impl Origin {
+    /// What a run of `version` on `dataset` notes.
+    pub fn new(version: impl Into<String>, dataset: &Dataset) -> Self {
+        Self { version: version.into(), dataset: dataset.name.clone(), classes: dataset.class_names.clone() }
+    }
 }
 
 /// A run directory: `config.toml`, `metrics.jsonl`, `checkpoints/`, and when the training is over
@@ -110,9 +120,10 @@ impl RunDir {
 
     /// What a weights file says of its maker.
     pub(super) fn metadata(&self) -> BTreeMap<String, String> {
-        let Origin { version, dataset } = &self.origin;
+        let Origin { version, dataset, classes } = &self.origin;
+        let classes = serde_json::to_string(classes).unwrap_or_default();
         // `format` is what Hugging Face's loaders look for.
-        let entries = [("format", "pt"), ("twinview", version.as_str()), ("dataset", dataset.as_str())];
+        let entries = [("format", "pt"), ("twinview", version), ("dataset", dataset), (weights::CLASSES, &classes)];
         entries.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
     }
 
@@ -153,7 +164,7 @@ mod tests {
     use crate::training::Plan;
 
     fn origin() -> Origin {
-        Origin { version: "1".into(), dataset: "shapes".into() }
+        Origin { version: "1".into(), dataset: "shapes".into(), classes: vec!["circle".into()] }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Pretraining;
 use super::fit::{Epoch, Sight};
 use crate::backbone::Backbone;
-use crate::dataset::{Portion, Split, split_validation, stratified};
+use crate::dataset::{Images, Portion, Split, split_validation, stratified};
 use crate::embedding::{Features, Matrix, Metric, Vote, accuracy, extract};
 use crate::evaluation::{
     Advisor, LogisticRegression, Observation, alignment, effective_rank, output_spread, uniformity,
@@ -50,7 +50,7 @@ impl Watch {
         if labels > 0 && (validation == 0 || labels + validation > count) {
             return Err(Error::Config(format!(
                 "watch.labels = {labels} and watch.validation = {validation} must be at least 1 and together at most the {count} \
-                 training images"
+                 labelled training images"
             )));
         }
         Ok(())
@@ -67,17 +67,21 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(settings: &Pretraining, split: &Split) -> Result<Self> {
+    pub(super) fn new(settings: &Pretraining, images: &Images, labels: &[u8]) -> Result<Self> {
         let watch = settings.watch;
-        let step = split.len().div_ceil(SAMPLE).max(1);
-        let sample = split.select(&(0..split.len()).step_by(step).collect::<Vec<_>>());
+        let classes = labels.iter().max().map_or(0, |&most| usize::from(most) + 1);
+        let step = images.len().div_ceil(SAMPLE).max(1);
+        let places: Vec<usize> = (0..images.len()).step_by(step).collect();
+        // Images without a label are shown as one class more.
+        let shown = places.iter().map(|&place| labels.get(place).copied().unwrap_or(classes as u8)).collect();
+        let sample = Split { images: images.select(&places), labels: shown };
         let judged = if watch.labels == 0 {
             None
         } else {
+            let split = &Split { images: images.first(labels.len()), labels: labels.to_vec() };
             let (rest, validation) = split_validation(split, Portion::Count(watch.validation), settings.plan.seed)?;
             let rest = split.select(&rest);
             let labelled = rest.select(&stratified(&rest, watch.labels, settings.plan.seed)?);
-            let classes = split.labels.iter().max().map_or(0, |&most| usize::from(most) + 1);
             Some((labelled, split.select(&validation), classes))
         };
         Ok(Self { watch, advisor: Advisor::new(), sample, judged })

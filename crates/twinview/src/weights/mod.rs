@@ -40,6 +40,9 @@ pub use identify::{Kind, Model, identify};
 pub use matching::{LoadReport, Scope, match_into};
 pub use names::Rename;
 
+/// The entry of a file's metadata that names the classes of a classifier, as a list in JSON.
+pub const CLASSES: &str = "classes";
+
 /// What [`load`] found in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
@@ -53,6 +56,13 @@ pub struct Weights {
     pub format: Format,
     /// Arrays whose name in the file is another than in `state`.
     pub renamed: Vec<Rename>,
+}
+
+impl Weights {
+    /// The names of the classes that the network was trained to tell apart, where the file has them.
+    pub fn class_names(&self) -> Option<Vec<String>> {
+        serde_json::from_str(self.metadata.get(CLASSES)?).ok()
+    }
 }
 
 /// How a file stores weights.

@@ -104,7 +104,7 @@ pub fn label_curve(
     context: &mut Context<'_>,
 ) -> Result<LabelCurve> {
     recipe.validate_for(dataset)?;
-    let origin = Origin { version: version.to_owned(), dataset: dataset.name.clone() };
+    let origin = Origin::new(version, dataset);
     let run = RunDir::open(root, recipe, true, &origin)?;
     let (learning, validation) = split_validation(&dataset.train, Portion::Count(recipe.validation), 0)?;
     let [learning, validation] = [learning, validation].map(|indices| dataset.train.select(&indices));
@@ -244,7 +244,7 @@ impl Experiment<'_> {
             }
             Arm::Random => {
                 let model = self.random(None, seed, context);
-                Ok(fit_linear_head(model, &self.dataset.train.images, &few, seed)?.0)
+                Ok(fit_linear_head(model, &self.dataset.pool, &few, seed)?.0)
             }
             Arm::Pretrained => self.pretrained(&few, seed, context),
             Arm::FineTuned => {
@@ -266,7 +266,7 @@ impl Experiment<'_> {
                     _ => self.random(None, seed, context),
                 };
                 self.trained(student, folder, &settings, context, |student, run, context| {
-                    self_train(student, &teachers, &train.images, &truth, &settings, run, context)
+                    self_train(student, &teachers, &self.dataset.pool, &truth, &settings, run, context)
                 })
             }
         }
@@ -318,12 +318,12 @@ impl Experiment<'_> {
         let encoder = encoder(
             &self.run.join(format!("pretraining/seed-{index}")),
             &settings.with_seed(first + index),
-            &self.dataset.train,
+            self.dataset,
             &self.origin,
             context,
         )?;
         let model = load_backbone(self.random(None, seed, context), &encoder)?.0;
-        Ok(fit_linear_head(model, &self.dataset.train.images, few, seed)?.0)
+        Ok(fit_linear_head(model, &self.dataset.pool, few, seed)?.0)
     }
 
     /// Figure, Markdown and JSON.

@@ -129,14 +129,16 @@ impl LabelRecipe {
         if self.teachers == 0 {
             return wrong("teachers = 0 leaves self_training without a teacher; give at least 1".into());
         }
+        dataset.require_labels()?;
         let images = &dataset.train.images;
         if self.validation == 0 || self.validation >= images.len() {
             let (found, count) = (self.validation, images.len());
             return wrong(format!(
-                "validation = {found} must leave some of the {count} training images on either side"
+                "validation = {found} must leave some of the {count} training images on either side; {} would",
+                (count / 5).max(1)
             ));
         }
-        self.pretraining.validate_for(images)?;
+        self.pretraining.validate_for(&dataset.pool, dataset.train.len())?;
         let plans = self.scratch.iter().chain(&self.fine_tuning).map(|budgeted| &budgeted.plan);
         plans
             .chain(self.self_training.as_ref().map(|settings| &settings.plan))

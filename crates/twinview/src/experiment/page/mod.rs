@@ -21,7 +21,7 @@ use self::run::{RunFiles, trainings};
 use self::samples::{Opened, Shown, open, samples, spread, views};
 use self::tables::{arm_reports, class_scores, comparison, label_curves, methods, text};
 use super::reproduce::held_out;
-use crate::dataset::{Dataset, Split};
+use crate::dataset::{Dataset, Part, Split};
 use crate::evaluation::{ClassificationReport, ConfusionMatrix, Verdict};
 use crate::report::page::{ClassScores, Page, Run};
 use crate::training::{Device, open_weights, predict};
@@ -38,18 +38,9 @@ const CURVES: usize = 8;
 /// Maps of a table of methods: the best ones.
 const MAPS: usize = 3;
 
-/// Which images a page shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Training images.
-    Train,
-    /// Test images; only of runs that are over.
-    Test,
-}
-
 /// Writes the page of the run or experiment in `root` to `report.html` there, and gives its path.
 ///
-/// `part` is by default the test images for classifiers and experiments that are over, and training images otherwise. The
+/// `part` is by default the test images for classifiers and experiments that are over, and the pool otherwise. The
 /// classifiers in the run directories `controls` are set beside the run's own.
 ///
 /// # Errors
@@ -96,7 +87,7 @@ fn full_page(
     let report = experiment_report(root);
     if part == Some(Part::Test) && !files.progress.finished {
         let message =
-            "the run is not over, and test images are read at its end only. Choose --split train, or finish the run";
+            "the run is not over, and test images are read at its end only. Choose --split pool, or finish the run";
         return Err(Error::format(root, message));
     }
     let Some(report) = report else { return trained_page(&files, dataset, part, controls, device) };
@@ -105,24 +96,19 @@ fn full_page(
     let recipe = files.config.clone().try_into().ok();
     let held_out = recipe.and_then(|recipe| held_out(&recipe, dataset).transpose()).transpose()?;
     let judged = held_out.as_ref().unwrap_or(dataset);
-    let is_test = part != Some(Part::Train);
+    let part = part.unwrap_or(Part::Test);
     let shown = experiment_models(root, &report);
-    let split = spread(if is_test { &judged.test } else { &judged.train }, SAMPLES);
-    let kind = if !is_test {
-        "training"
-    } else if held_out.is_some() {
-        "held-out training"
-    } else {
-        "test"
-    };
+    let (split, class_names) = judged.part(part)?;
+    let split = spread(&split, SAMPLES);
+    let kind = if part == Part::Test && held_out.is_some() { "held-out training" } else { kind(part) };
     page.split = format!("{} {kind} images", split.len());
     if !shown.is_empty() {
         page.samples = Some(samples(split, &shown, classes.len(), device)?);
     }
-    page.classes = classes.clone();
+    page.classes = class_names;
     let first = trainings(root).into_iter().find(|(name, _)| name.ends_with("seed-0") && !name.starts_with("arms"));
     if let Some(settings) = first.and_then(|(_, path)| RunFiles::read(&path).ok()?.pretraining()) {
-        page.views = Some(views(&settings, &judged.train.images)?);
+        page.views = Some(views(&settings, &judged.pool)?);
     }
     Ok(page)
 }
@@ -140,7 +126,7 @@ fn trained_page(
     page.reports.clear();
     page.classes = classes.clone();
     if let Some(settings) = files.pretraining() {
-        page.views = Some(views(&settings, &dataset.train.images)?);
+        page.views = Some(views(&settings, &dataset.pool)?);
     }
     let weights = match open_weights(&files.path) {
         Ok(weights) => weights,
@@ -150,16 +136,17 @@ fn trained_page(
     };
     let Opened { model, classes: told } = open(&weights, device)?;
     let is_classifier = told == Some(classes.len());
-    let part = part.unwrap_or(if is_classifier && files.progress.finished { Part::Test } else { Part::Train });
-    let (split, kind) = match part {
-        Part::Test => (dataset.test.clone(), "test"),
-        Part::Train => (spread(&dataset.train, SAMPLES), "training"),
-    };
-    let images = format!("{} {kind} images", split.len());
+    let part = part.unwrap_or(if is_classifier && files.progress.finished { Part::Test } else { Part::Pool });
+    let (split, class_names) = dataset.part(part)?;
+    page.classes = class_names;
+    let has_labels = page.classes.len() == classes.len();
+    // Of test images every one counts; of others the score is an aside.
+    let split = if part == Part::Test { split } else { spread(&split, SAMPLES) };
+    let images = format!("{} {} images", split.len(), kind(part));
     let shown = spread(&split, SAMPLES);
     page.split = if shown.len() < split.len() { format!("{} of {images}", shown.len()) } else { images.clone() };
     let mut models = vec![Shown { name: files.name.clone(), path: files.path.clone(), mapped: true }];
-    if is_classifier {
+    if is_classifier && has_labels {
         let predicted = predict(&model, &split.images)?;
         let report = ClassificationReport::new(&split.labels, &predicted)?.to_json();
         page.reports.extend(class_scores(&files.name, &images, &[&report], classes));
@@ -181,6 +168,14 @@ fn trained_page(
     }
     page.samples = Some(samples(shown, &models, classes.len(), device)?);
     Ok(page)
+}
+
+fn kind(part: Part) -> &'static str {
+    match part {
+        Part::Test => "test",
+        Part::Train | Part::Pool => "training",
+        Part::Unlabelled => "unlabelled",
+    }
 }
 
 /// What a classifier scored, in words.

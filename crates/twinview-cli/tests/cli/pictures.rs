@@ -1,0 +1,133 @@
+//! Pictures of one's own: from a folder of files to a table of what each shows.
+
+use crate::support::Lab;
+
+/// A picture of one colour, a few pixels wide, as a BMP file.
+fn bitmap([red, green, blue]: [u8; 3]) -> Vec<u8> {
+    const SIDE: u32 = 12;
+    let pixels = [blue, green, red].repeat((SIDE * SIDE) as usize);
+    let mut file = b"BM".to_vec();
+    for number in [54 + pixels.len() as u32, 0, 54, 40, SIDE, SIDE, 1 | 24 << 16, 0, pixels.len() as u32, 0, 0, 0, 0] {
+        file.extend(number.to_le_bytes());
+    }
+    file.extend(pixels);
+    file
+}
+
+/// Pictures of two classes that a glance tells apart, in `folder`.
+fn paint(lab: &Lab, folder: &str, count: u8) {
+    for at in 0..count {
+        lab.write(&format!("{folder}/red/{at}.bmp"), bitmap([200 + at, 20 + at, 10]));
+        lab.write(&format!("{folder}/blue/{at}.bmp"), bitmap([10, 30 + at, 180 + at]));
+    }
+}
+
+#[test]
+fn a_folder_of_pictures_becomes_a_table_of_what_they_show() {
+    let lab = Lab::new();
+    paint(&lab, "photos/train", 10);
+    paint(&lab, "photos/test", 5);
+    for at in 0..20 {
+        lab.write(&format!("photos/unlabelled/{at}.bmp"), bitmap([220 - at, 10, at]));
+    }
+    let shown = lab.succeeds("data show --data photos --out photos.png");
+    let expected = "folder:64: 20 training and 10 test images, 20 without a label, 64 × 64 pixels, 3 channels";
+    assert!(shown.starts_with(expected) && shown.contains("    1  red        10       5"), "{shown}");
+
+    let data = "--data photos --dataset folder:16";
+    lab.succeeds(&format!("pretrain --method simclr {data} --epochs 2 --batch-size 10 --run encoder"));
+    // The size is that of the weights.
+    lab.succeeds("probe --head linear --weights encoder --data photos --run linear");
+    let report = lab.succeeds("evaluate --weights linear --data photos --class-names");
+    assert!(report.contains("blue       1.00      1.00      1.00         5"), "{report}");
+    lab.fails("evaluate --weights linear --data photos --split pool", &["images without a label cannot be scored"]);
+    lab.succeeds("finetune --weights linear --data photos --epochs 1 --batch-size 10 --run tuned");
+    lab.succeeds("selftrain --weights tuned --data photos --epochs 1 --batch-size 10 --run student");
+
+    let table = lab.succeeds("predict --weights linear --data photos");
+    assert_eq!(table.lines().count(), 1 + 50, "{table}");
+    assert!(table.starts_with("file,label,predicted,probability\n"), "{table}");
+    for (class, part) in [("red", "train"), ("blue", "test")] {
+        assert!(table.contains(&format!("\n{part}/{class}/3.bmp,{class},{class},")), "{table}");
+    }
+    assert!(table.contains("\nunlabelled/7.bmp,,red,"), "{table}");
+    // Pictures alone, as new ones come.
+    lab.succeeds("predict --weights linear --data photos/unlabelled --out new.csv");
+    let table = String::from_utf8(lab.read("new.csv")).unwrap();
+    assert!(table.lines().count() == 21 && table.contains("\n19.bmp,,red,"), "{table}");
+
+    lab.succeeds("embed --weights encoder --data photos --split pool --components 2 --out map");
+    let map = String::from_utf8(lab.read("map/umap.csv")).unwrap();
+    assert!(map.starts_with("file,class,x,y\n") && map.contains("\nunlabelled/7.bmp,unlabelled,"), "{map}");
+    let page = String::from_utf8(lab.read("encoder/report.html")).unwrap();
+    assert!(page.contains("\"40 training images\"") && page.contains("\"unlabelled\""));
+    lab.succeeds("report encoder --data photos --split unlabelled");
+}
+
+#[test]
+fn labels_may_stand_in_a_file_and_test_pictures_be_held_out() {
+    let lab = Lab::new();
+    let mut labels = "file,label\n".to_owned();
+    for at in 0..10 {
+        for (name, colour) in [("r", [200, at, 0]), ("b", [0, at, 200])] {
+            lab.write(&format!("photos/{name}{at}.bmp"), bitmap(colour));
+            labels.push_str(&format!("{name}{at}.bmp,{}\n", if name == "r" { "red" } else { "blue" }));
+        }
+        lab.write(&format!("photos/more/{at}.bmp"), bitmap([100, at, 100]));
+    }
+    lab.write("photos/labels.csv", labels);
+    let outcome = lab.run("data show --data photos --dataset folder:8:grey --out photos.png");
+    let expected = "folder:8:grey: 16 training and 4 test images, 10 without a label, 8 × 8 pixels, 1 channel\n";
+    assert!(outcome.stdout.starts_with(expected), "{}", outcome.stdout);
+    let expected =
+        "photos: there is no test/ or val/, so 4 of the 20 labelled pictures, always the same ones, are held out";
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+
+    lab.write("photos/labels.csv", "file,label\nnone.bmp,red\n");
+    lab.fails("data show --data photos", &["photos/labels.csv: line 2: there is no picture none.bmp"]);
+}
+
+#[test]
+fn pictures_that_cannot_serve_are_refused() {
+    let lab = Lab::new();
+    lab.fails("pretrain --dataset folder:32 --run run", &["'folder:32' are pictures of your own; name their folder"]);
+    lab.fails("pretrain --dataset folder:3 --data data --run run", &["'folder:3' is no form of pictures"]);
+    lab.fails("data fetch --dataset folder", &["there is nothing to fetch"]);
+    lab.write("empty/notes.txt", "no picture");
+    lab.fails("data show --data empty --dataset folder", &["empty: holds no pictures; expected .png, .jpg"]);
+
+    for at in 0..20 {
+        lab.write(&format!("flat/{at}.bmp"), bitmap([at, 2, 3]));
+    }
+    let no_label = ["folder:64: none of its 20 images for training has a label. Put pictures of each class"];
+    lab.fails("train --data flat --run run", &no_label);
+    lab.fails("experiment labels --data flat --run run", &no_label);
+    lab.fails("experiment methods --data flat --run run", &no_label);
+    lab.fails(
+        "pretrain --method supcon --data flat --batch-size 10 --run run",
+        &["SupCon learns from the label of every image, and 20 of these 20 have none"],
+    );
+    lab.fails(
+        "pretrain --data flat --batch-size 10 --set watch.labels=10 --set watch.validation=10 --run run",
+        &["together at most the 0 labelled training images"],
+    );
+    assert!(!lab.exists("run"), "a refused training leaves nothing");
+
+    lab.write("flat/x.bmp", "no picture");
+    lab.fails("data show --data flat", &["flat/x.bmp: cannot be read as a picture"]);
+    lab.write("flat/y.png", "no picture");
+    lab.fails("data show --data flat", &["2 of 22 pictures cannot be read; repair or remove them:", "flat/y.png"]);
+}
+
+#[test]
+fn a_classifier_is_scored_on_its_own_classes_only() {
+    let lab = Lab::new();
+    paint(&lab, "photos", 10);
+    lab.succeeds("probe --head linear --data photos --dataset folder:16 --run linear");
+    for at in 0..10 {
+        lab.write(&format!("others/green/{at}.bmp"), bitmap([0, 200, at]));
+        lab.write(&format!("others/red/{at}.bmp"), bitmap([200, 0, at]));
+    }
+    let expected = ["tells apart blue, red, and the pictures are of green, red; name the folders alike"];
+    lab.fails("evaluate --weights linear --data others", &expected);
+}
