@@ -121,6 +121,6 @@ mod tests {
         ];
         let found: std::collections::BTreeSet<Vec<u8>> = one_each.into_iter().map(jittered).collect();
         assert_eq!(found.len(), 4);
-        assert!(!found.contains(&image.to_vec()));
+        assert!(!found.contains(image.as_slice()));
     }
 }

@@ -49,7 +49,7 @@ pub use plan::Plan;
 pub use pretrain::{LocalViews, Pretraining, pretrain};
 pub use probe::{HeadPlan, Statistics, calibrate, train_head};
 pub use run_dir::{Origin, RunDir};
-pub use self_training::{SelfTraining, self_train};
+pub use self_training::{SelfTraining, alike, mean_probabilities, self_train, smoothed};
 pub use supervised::{labels_of, logits, predict, to_tensor, train_classifier};
 pub use watch::Watch;
 

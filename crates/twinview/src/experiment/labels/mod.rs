@@ -1,9 +1,11 @@
 //! How many labels an encoder saves: every way to a classifier at every budget of labels.
 
 mod recipe;
+mod teachers;
 
 pub use recipe::{Budgeted, Chosen, LabelRecipe, label_recipe};
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -12,18 +14,19 @@ use serde_json::json;
 
 use super::stored::{Stored, encoder};
 
-use crate::backbone::initialise;
+use crate::Result;
+use crate::backbone::{initialise, load_state_dict, state_dict};
 use crate::dataset::{Dataset, Portion, Split, split_validation};
 use crate::evaluation::{ClassificationReport, Summary};
 use crate::files;
 use crate::method::{Classifier, ClassifierConfig};
 use crate::report::figures;
 use crate::report::{LabelCurve, LabelPoint};
+use crate::state::StateDict;
 use crate::training::{
     Context, Origin, RunDir, SelfTraining, fit_linear_head, load_backbone, load_weights, predict, self_train,
     train_classifier,
 };
-use crate::{Error, Result};
 
 /// One way to come by a classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,11 +109,21 @@ pub fn label_curve(
     recipe.validate_for(dataset)?;
     let origin = Origin::new(version, dataset);
     let run = RunDir::open(root, recipe, true, &origin)?;
-    let (learning, validation) = split_validation(&dataset.train, Portion::Count(recipe.validation), 0)?;
-    let [learning, validation] = [learning, validation].map(|indices| dataset.train.select(&indices));
+    let (learning_places, validation_places) = split_validation(&dataset.train, Portion::Count(recipe.validation), 0)?;
+    let [learning, validation] = [&learning_places, &validation_places].map(|indices| dataset.train.select(indices));
     let mut budgets: Vec<usize> = recipe.budgets.iter().map(|&budget| budget.min(dataset.train.len())).collect();
     budgets.dedup();
-    let experiment = Experiment { run, recipe, dataset, origin, learning, validation };
+    let experiment = Experiment {
+        run,
+        recipe,
+        dataset,
+        origin,
+        learning,
+        learning_places,
+        validation,
+        validation_places,
+        last_head: RefCell::default(),
+    };
 
     let mut points = Vec::new();
     for &chosen in &recipe.chosen {
@@ -151,7 +164,12 @@ struct Experiment<'a> {
     origin: Origin,
     /// Training images without the validation images.
     learning: Split,
+    /// Where those stand among the training images.
+    learning_places: Vec<usize>,
     validation: Split,
+    validation_places: Vec<usize>,
+    /// The last linear head on a pretrained encoder: its seed, what it was fitted to, and all weights.
+    last_head: RefCell<Option<(u64, Split, StateDict)>>,
 }
 
 impl Experiment<'_> {
@@ -237,8 +255,9 @@ impl Experiment<'_> {
         match arm {
             Arm::Scratch => {
                 let plan = self.recipe.scratch[way].plan(few.len(), draw);
-                let model = self.random(Some(ClassifierConfig::ARTICLE_HIDDEN), plan.seed, context);
-                self.trained(model, folder, &plan, context, |model, run, context| {
+                let hidden = Some(ClassifierConfig::ARTICLE_HIDDEN);
+                self.trained(hidden, folder, &plan, context, |run, context| {
+                    let model = self.random(hidden, plan.seed, context);
                     train_classifier(model, &label, &few, &plan, run, context)
                 })
             }
@@ -249,69 +268,51 @@ impl Experiment<'_> {
             Arm::Pretrained => self.pretrained(&few, seed, context),
             Arm::FineTuned => {
                 let plan = self.recipe.fine_tuning[way].plan(few.len(), draw);
-                let model = self.pretrained(&few, seed, context)?;
-                self.trained(model, folder, &plan, context, |model, run, context| {
+                self.trained(None, folder, &plan, context, |run, context| {
+                    let model = self.pretrained(&few, seed, context)?;
                     train_classifier(model, &label, &few, &plan, run, context)
                 })
             }
             Arm::ScratchSelfTrained | Arm::SelfTrained => {
-                let settings =
-                    self.recipe.self_training.clone().ok_or_else(|| Error::Config("no self_training".into()))?;
-                let settings =
-                    SelfTraining { plan: settings.plan.clone().with_seed(settings.plan.seed + seed), ..settings };
-                let teachers = self.teachers(cell, train, labelled, context)?;
-                let truth: Vec<(usize, u8)> = labelled.iter().map(|&index| (index, train.labels[index])).collect();
-                let student = match arm {
-                    Arm::SelfTrained => self.pretrained(&few, seed, context)?,
-                    _ => self.random(None, seed, context),
-                };
-                self.trained(student, folder, &settings, context, |student, run, context| {
+                let lesson = self.lesson(cell, context)?;
+                let first = lesson.settings.plan.seed;
+                let plan = lesson.settings.plan.clone().with_seed(first + seed);
+                let settings = SelfTraining { plan, ..lesson.settings };
+                self.trained(None, folder, &settings, context, |run, context| {
+                    let teachers = self.teachers(cell, lesson.with_scratch, train, labelled, context)?;
+                    let truth: Vec<(usize, u8)> = labelled.iter().map(|&index| (index, train.labels[index])).collect();
+                    let student = match arm {
+                        Arm::SelfTrained => self.pretrained(&few, seed, context)?,
+                        _ => self.random(None, seed, context),
+                    };
                     self_train(student, &teachers, &self.dataset.pool, &truth, &settings, run, context)
                 })
             }
         }
     }
 
-    /// Who teaches the student of `cell`: fine-tuned models and as many trained from random weights. Those err on other
-    /// images. The student without a pretrained encoder has as many teachers, all of them from random weights.
-    fn teachers(
-        &self,
-        cell: Cell,
-        train: &Split,
-        labelled: &[usize],
-        context: &mut Context<'_>,
-    ) -> Result<Vec<Classifier>> {
-        let count = self.recipe.teachers;
-        let (tuned, scratch) = if cell.arm == Arm::SelfTrained { (count, count) } else { (0, 2 * count) };
-        let tuned = (0..tuned).map(|member| Cell { arm: Arm::FineTuned, member, ..cell });
-        let scratch = (0..scratch).map(|member| Cell { arm: Arm::Scratch, member, ..cell });
-        tuned
-            .chain(scratch)
-            .map(|cell| {
-                let way = self.best_way(cell, context)?;
-                self.train(cell, way, train, labelled, &self.folder(cell), context)
-            })
-            .collect()
-    }
-
-    /// What `train` makes of `model` in the run directory `folder`, or made of it before.
+    /// What `train` makes in the run directory `folder`, or made there before: a classifier whose head has `hidden` units.
     fn trained(
         &self,
-        model: Classifier,
+        hidden: Option<usize>,
         folder: &Path,
         settings: &impl Serialize,
         context: &mut Context<'_>,
-        train: impl FnOnce(Classifier, &RunDir, &mut Context<'_>) -> Result<Classifier>,
+        train: impl FnOnce(&RunDir, &mut Context<'_>) -> Result<Classifier>,
     ) -> Result<Classifier> {
         let run = RunDir::open(folder, settings, true, &self.origin)?;
         if run.is_finished() {
-            return Ok(load_weights(model, &run.weights()?)?.0);
+            return Ok(load_weights(self.random(hidden, 0, context), &run.weights()?)?.0);
         }
-        train(model, &run, context)
+        train(&run, context)
     }
 
-    /// A linear head on the pretrained encoder.
+    /// A linear head on the pretrained encoder. The last one is kept: all fine-tuned teachers of a student begin with it.
     fn pretrained(&self, few: &Split, seed: u64, context: &mut Context<'_>) -> Result<Classifier> {
+        let kept = self.last_head.borrow().as_ref().filter(|(of, from, _)| *of == seed && from == few).cloned();
+        if let Some((.., state)) = kept {
+            return load_state_dict(self.random(None, seed, context), &state);
+        }
         let settings = self.recipe.pretraining.clone();
         let index = seed % self.recipe.pretraining_seeds;
         let first = settings.plan.seed;
@@ -323,7 +324,9 @@ impl Experiment<'_> {
             context,
         )?;
         let model = load_backbone(self.random(None, seed, context), &encoder)?.0;
-        Ok(fit_linear_head(model, &self.dataset.pool, few, seed)?.0)
+        let model = fit_linear_head(model, &self.dataset.pool, few, seed)?.0;
+        self.last_head.replace(Some((seed, few.clone(), state_dict(&model))));
+        Ok(model)
     }
 
     /// Figure, Markdown and JSON.

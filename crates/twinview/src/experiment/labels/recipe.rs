@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Split, first_k, stratified};
+use crate::embedding::Smoothing;
 use crate::training::{Plan, Pretraining, SelfTraining};
 use crate::{Error, Result};
 
@@ -37,10 +38,17 @@ pub struct LabelRecipe {
     /// How the student learns from them on all images; none for no such arm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_training: Option<SelfTraining>,
+    /// Weights of neighbours in [`SelfTraining::smoothing`]; the best on the validation images is taken, for each budget anew.
+    #[serde(default = "as_it_is")]
+    pub smoothing_weights: Vec<f32>,
 }
 
 fn one() -> u64 {
     1
+}
+
+fn as_it_is() -> Vec<f32> {
+    vec![0.0]
 }
 
 /// How labelled images are chosen.
@@ -126,6 +134,12 @@ impl LabelRecipe {
                 "scratch = [] leaves the comparison without its control; give at least one way to train".into(),
             );
         }
+        if self.smoothing_weights.is_empty() {
+            return wrong("smoothing_weights = [] leaves nothing to choose from; [0.0] smooths nothing".into());
+        }
+        if let Some(smoothing) = self.self_training.as_ref().and_then(|settings| settings.smoothing) {
+            self.smoothing_weights.iter().try_for_each(|&weight| Smoothing { weight, ..smoothing }.validate())?;
+        }
         if self.teachers == 0 {
             return wrong("teachers = 0 leaves self_training without a teacher; give at least 1".into());
         }
@@ -138,10 +152,9 @@ impl LabelRecipe {
                 (count / 5).max(1)
             ));
         }
+        self.self_training.as_ref().map_or(Ok(()), |settings| settings.validate_for(&dataset.pool))?;
         self.pretraining.validate_for(&dataset.pool, dataset.train.len())?;
-        let plans = self.scratch.iter().chain(&self.fine_tuning).map(|budgeted| &budgeted.plan);
-        plans
-            .chain(self.self_training.as_ref().map(|settings| &settings.plan))
-            .try_for_each(|plan| plan.validate_for(images))
+        let mut plans = self.scratch.iter().chain(&self.fine_tuning).map(|budgeted| &budgeted.plan);
+        plans.try_for_each(|plan| plan.validate_for(images))
     }
 }

@@ -14,6 +14,14 @@ class Samples {
     }));
     this.atlas = new Atlas(samples.atlas);
   }
+  /** Whether this is the class of images that have none. */
+  isUnlabelled(label) {
+    return this.page.classes[label] === "unlabelled";
+  }
+  /** The marker of a class, as the map draws it. */
+  marker(label) {
+    return this.isUnlabelled(label) ? marker(0, themed("--faint")) : marker(label);
+  }
   className(label) {
     return this.page.classes[label] ?? `class ${label}`;
   }
@@ -22,6 +30,7 @@ class Samples {
     const told = this.predictions[0]?.labels[index];
     const truth = this.className(this.labels[index]);
     if (told === undefined) return truth;
+    if (this.isUnlabelled(this.labels[index])) return `${truth}, taken for ${this.className(told)}`;
     return told === this.labels[index] ? `${truth}, recognised` : `${truth}, taken for ${this.className(told)}`;
   }
 }

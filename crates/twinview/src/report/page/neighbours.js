@@ -12,7 +12,7 @@ function mapSection(page, samples) {
       else scatter.hidden.add(label);
       event.currentTarget.setAttribute("aria-pressed", String(isShown));
       scatter.redraw();
-    } }, marker(label), samples.className(label)))));
+    } }, samples.marker(label), samples.className(label)))));
 
   const choice = (name, values, chosen, change) => h("label", { class: "choice" }, h("span", {}, name), h("select",
     { onchange: (event) => change(event.target.value) }, values.map(([value, text]) => h("option", { value, selected: value === chosen }, text))));
@@ -46,7 +46,7 @@ function mapSection(page, samples) {
     panel.replaceChildren(
       h("h3", {}, `Image ${index}`),
       h("div", { class: "chosen" }, samples.atlas.picture(index, 112), h("div", {},
-        h("p", {}, marker(samples.labels[index]), h("strong", {}, samples.className(samples.labels[index]))),
+        h("p", {}, samples.marker(samples.labels[index]), h("strong", {}, samples.className(samples.labels[index]))),
         samples.predictions.map((one) => h("p", { class: one.labels[index] === samples.labels[index] ? "right" : "wrong" },
           one.labels[index] === samples.labels[index] ? "✓ " : "✗ ", `${samples.className(one.labels[index])} `, h("span", { class: "faint" }, one.name))))),
       h("h3", {}, `Nearest neighbours: ${same} of ${k} of the same class`),

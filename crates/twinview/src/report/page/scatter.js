@@ -70,13 +70,14 @@ class Scatter {
     }
   }
 
-  /** The class whose colour and shape a sample has; null for one that is not shown. */
+  /** The class whose colour and shape a sample has; -1 for one that is drawn faintly, -2 for a mistake, null for one that is not shown. */
   style(index) {
     const { samples } = this;
     if (this.hidden.has(samples.labels[index])) return null;
     if (this.paintBy === "prediction") return samples.predictions[0].labels[index];
-    if (this.paintBy === "errors") return samples.predictions[0].labels[index] === samples.labels[index] ? -1 : -2;
-    return samples.labels[index];
+    const isUnlabelled = samples.isUnlabelled(samples.labels[index]);
+    if (this.paintBy === "errors") return isUnlabelled || samples.predictions[0].labels[index] === samples.labels[index] ? -1 : -2;
+    return isUnlabelled ? -1 : samples.labels[index];
   }
 
   /** Coverage of a marker, pixel by pixel. */
@@ -109,13 +110,12 @@ class Scatter {
     for (let i = 0; i < samples.count; i++) order[i] = i;
     if (this.dimensions === 3) order.sort((one, other) => depth[other] - depth[one]);
     const radius = Math.min(9, 2.3 * this.zoom ** 0.4) * this.ratio * Math.min(1.6, Math.max(1, Math.sqrt(3000 / samples.count)));
-    const loud = (this.paintBy === "errors" ? [-1, -2] : [0]);
-    for (const pass of loud) {
+    for (const isFaint of [true, false]) {
       for (let n = 0; n < samples.count; n++) {
         const i = order[n];
         if (x[i] < -20 || y[i] < -20 || x[i] > width + 20 || y[i] > height + 20) continue;
         const style = this.style(i);
-        if (style === null || (pass < 0 && style !== pass)) continue;
+        if (style === null || (style === -1) !== isFaint) continue;
         const near = this.dimensions === 3 ? Math.max(0.55, 1 - depth[i] * 0.4) : 1;
         const alpha = (this.marked && !this.marked.has(i) ? 0.16 : 0.85) * (style === -1 ? 0.5 : 1) * Math.min(1, near);
         this.stamp(this.sprite(style, Math.max(1, Math.round(radius * near))), Math.round(x[i]), Math.round(y[i]), alpha);
@@ -177,7 +177,7 @@ class Scatter {
       context.textBaseline = "middle";
       const placed = [];
       for (const [label, i] of centres) {
-        if (this.hidden.has(label)) continue;
+        if (this.hidden.has(label) || samples.isUnlabelled(label)) continue;
         let at = y[i];
         while (placed.some((one) => Math.abs(one.x - x[i]) < 80 * ratio && Math.abs(one.y - at) < 16 * ratio)) at += 17 * ratio;
         placed.push({ x: x[i], y: at });
