@@ -112,7 +112,7 @@ impl Printer {
 
     /// On a terminal one line that changes; in a log nothing, because messages say what is done.
     fn percent(&mut self, done: u64, total: u64, what: impl FnOnce() -> String) {
-        let percent = if total == 0 { 100 } else { done * 100 / total };
+        let percent = (done * 100).checked_div(total).unwrap_or(100);
         if !std::io::stderr().is_terminal() || self.percent == Some(percent) {
             return;
         }
