@@ -48,6 +48,11 @@ fn check_labels(truth: &[u8], predicted: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// The place of the largest number of `row`, of equals the first: the class that probabilities or logits speak for.
+pub fn most_probable(row: &[f32]) -> usize {
+    row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best })
+}
+
 /// Writes `row` at length 1 to `target`; a row of zeros stays one.
 fn unit(row: &[f32], target: &mut [f64]) {
     let length = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();

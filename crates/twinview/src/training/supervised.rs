@@ -8,6 +8,7 @@ use super::{Context, Plan, RunDir, shown};
 use crate::augment::{ViewBatch, ViewMaker};
 use crate::backbone::{Mode, state_dict};
 use crate::dataset::{Images, Split};
+use crate::evaluation::most_probable;
 use crate::method::{Classifier, cross_entropy};
 use crate::{Error, Result};
 
@@ -57,11 +58,8 @@ pub fn labels_of(labels: &[u8], indices: &[usize], device: &Device) -> Tensor<1,
 /// # Errors
 /// When the images are not of the size that `model` was made for.
 pub fn predict(model: &Classifier, images: &Images) -> Result<Vec<u8>> {
-    let best = |row: &[f32]| {
-        row.iter().enumerate().fold(0, |best, (class, logit)| if *logit > row[best] { class } else { best })
-    };
     let logits = logits(model, images)?;
-    Ok(logits.chunks_exact(model.fc.classes()).map(|row| best(row) as u8).collect())
+    Ok(logits.chunks_exact(model.fc.classes()).map(|row| most_probable(row) as u8).collect())
 }
 
 /// What `model` says of each image, with the running statistics: `[images, classes]`.

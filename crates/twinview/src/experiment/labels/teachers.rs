@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Arm, Cell, Experiment};
 use crate::dataset::Split;
 use crate::embedding::{NeighbourGraph, Smoothing};
-use crate::evaluation::ClassificationReport;
+use crate::evaluation::{ClassificationReport, most_probable};
 use crate::experiment::stored::Stored;
 use crate::method::Classifier;
 use crate::training::{Context, SelfTraining, alike, mean_probabilities, smoothed};
@@ -71,10 +71,7 @@ impl Experiment<'_> {
     ) -> Result<Vec<Value>> {
         let classes = self.dataset.class_names.len();
         let score = |weight: f32, said: &[f32]| {
-            let best = |&place: &usize| {
-                let row = &said[place * classes..][..classes];
-                (0..classes).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as u8
-            };
+            let best = |&place: &usize| most_probable(&said[place * classes..][..classes]) as u8;
             let predicted: Vec<u8> = self.validation_places.iter().map(best).collect();
             let f1 = ClassificationReport::new(&self.validation.labels, &predicted)?.macro_average().f1;
             Ok(json!({ "teachers": count, "weight": weight, "macro_f1": f1 }))
