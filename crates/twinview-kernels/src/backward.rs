@@ -123,9 +123,15 @@ impl<S: Simd> BlockInverse<S> {
     /// The gradient of the convolution's output from that of the normalised value.
     #[inline(always)]
     pub(crate) fn apply(&self, gradient: f32x16<S>, value: f32x16<S>) -> f32x16<S> {
-        let along = self.slope.mul_add(value - self.mean, self.average);
         let zero = f32x16::splat(value.simd, 0.0);
-        value.simd_gt(zero).select(self.scale * (gradient - along), zero)
+        value.simd_gt(zero).select(self.normalisation(gradient, value), zero)
+    }
+
+    /// The same without a ReLU.
+    #[inline(always)]
+    pub(crate) fn normalisation(&self, gradient: f32x16<S>, value: f32x16<S>) -> f32x16<S> {
+        let along = self.slope.mul_add(value - self.mean, self.average);
+        self.scale * (gradient - along)
     }
 }
 
@@ -172,15 +178,73 @@ pub(crate) fn through_activation(
     totals
 }
 
-/// What the gradient of a block's input is for: the block before it.
+/// What the gradient of a block's input is for, while it is in the cache.
+pub(crate) trait Onward: Sync {
+    /// Normalised layers before the block, of which sums are wanted.
+    fn layers(&self) -> usize;
+
+    /// Takes row `y` of a chunk on, `[column][channel block][image]`, of `height` rows, and adds to the layers' sums,
+    /// `[layer][2][channels]`.
+    fn row<S: Simd>(&self, simd: S, chunk: Chunk, height: usize, y: usize, gradient: &mut [Line], sums: &mut [f64]);
+}
+
+/// Nothing: the input is the images.
+pub(crate) struct NoLayer;
+
+impl Onward for NoLayer {
+    fn layers(&self) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn row<S: Simd>(&self, _: S, _: Chunk, _: usize, _: usize, _: &mut [Line], _: &mut [f64]) {}
+}
+
+/// The block before it, whose normalised values are the input.
 pub(crate) struct Before<'a> {
     /// That block's values, and their means by group.
     pub(crate) values: &'a [Line],
     pub(crate) means: &'a [Vec<Line>],
 }
 
-/// Gradient of a block's (normalised) input in the order of the activations, and its sums `[group][2][channels]`
-/// if there is a block before.
+impl Onward for Before<'_> {
+    fn layers(&self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn row<S: Simd>(&self, simd: S, chunk: Chunk, height: usize, y: usize, gradient: &mut [Line], sums: &mut [f64]) {
+        add_gradient_row(
+            simd,
+            chunk,
+            gradient,
+            chunk.row(self.values, height, gradient.len() / chunk.rows, y),
+            self.means,
+            sums,
+        );
+    }
+}
+
+/// Adds a row's `Σ gradient` and `Σ gradient · (value − mean)` to the sums `[2][channels]`.
+#[inline(always)]
+pub(crate) fn add_gradient_row<S: Simd>(
+    simd: S,
+    chunk: Chunk,
+    gradient: &[Line],
+    values: &[Line],
+    means: &[Vec<Line>],
+    sums: &mut [f64],
+) {
+    let means = &means[chunk.group];
+    let bricks = gradient.chunks_exact(chunk.rows).zip(values.chunks_exact(chunk.rows));
+    for (brick, (gradient, values)) in bricks.enumerate() {
+        let block = brick % means.len();
+        add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
+    }
+}
+
+/// Gradient of a block's input in the order of the activations, taken on by `onward`, and the sums
+/// `[group][layer][2][channels]` of that.
 pub(crate) fn input(
     level: Level,
     shape: &BlockShape,
@@ -188,7 +252,7 @@ pub(crate) fn input(
     gradient: &[Line],
     chunks: &[Chunk],
     groups: usize,
-    before: Option<Before>,
+    onward: &impl Onward,
 ) -> (Buffer<Line>, GradientSums) {
     let packed = pack::backward(shape, weight);
     let spans = Spans::backward(shape);
@@ -196,9 +260,11 @@ pub(crate) fn input(
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
     let each = shape.width * inputs;
     let mut out = Buffer::new(batch * shape.height * each);
-    let mut sums = vec![0.0; chunks.len() * shape.height * 2 * inputs * LANES];
+    // Each row has a place for sums, wanted or not.
+    let sums_each = onward.layers().max(1) * 2 * inputs * LANES;
+    let mut sums = vec![0.0; chunks.len() * shape.height * sums_each];
     let zeros = vec![Line::ZERO; each];
-    let rows = rows(&mut out, chunks, shape.height, each).into_iter().zip(sums.chunks_mut(2 * inputs * LANES));
+    let rows = rows(&mut out, chunks, shape.height, each).into_iter().zip(sums.chunks_mut(sums_each));
     tasks(rows, shape.height, &spans.rows).into_par_iter().for_each_init(Scratch::default, |scratch, (span, rows)| {
         let chunk = rows[0].0.chunk;
         let count = chunk.rows;
@@ -215,18 +281,10 @@ pub(crate) fn input(
         let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
         dispatch!(level, simd => {
             convolution.rows(simd, span, |_| zeros.clone(), scratch, &mut outs);
-            let Some(before) = &before else { return };
-            let values = chunk.of(before.values, shape.height * each);
-            let means = &before.means[chunk.group];
             for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
-                let bricks = out.chunks_exact(count).zip(values[y * each * count..].chunks_exact(count));
-                for (brick, (gradient, values)) in bricks.enumerate() {
-                    let block = brick % inputs;
-                    add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
-                }
+                onward.row(simd, chunk, shape.height, y, out, sums);
             }
         });
     });
-    let sums = by_group(&sums, 2 * inputs * LANES, chunks, groups);
-    (out, sums)
+    (out, by_group(&sums, sums_each, chunks, groups))
 }

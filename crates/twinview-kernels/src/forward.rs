@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::convolve::{Convolution, Scratch, Spans};
 use crate::normalise::{MOMENTS, Moments, add_brick, by_group};
-use crate::pack::{self, ForwardWeights};
+use crate::pack::ForwardWeights;
 use crate::plan::{BlockShape, Chunk, Span, TAPS, rows, tasks};
 use crate::tile::{Finish, LANES, Line, panel_from_planes};
 use crate::workspace::Buffer;
@@ -15,8 +15,8 @@ use crate::workspace::Buffer;
 pub(crate) enum Source<'a> {
     /// Planes, and weights packed for them.
     Planes(&'a [f32], &'a [Line]),
-    /// An earlier block's values, and for each group the weights with its normalisation folded in.
-    Values(&'a [Line], &'a [ForwardWeights]),
+    /// An earlier block's values, the weights, one for each group or one for all, and what becomes of the sums.
+    Values(&'a [Line], &'a [ForwardWeights], Finish),
 }
 
 /// What every chunk's forward pass through a block needs.
@@ -32,7 +32,7 @@ impl<'a> Block<'a> {
         Self { shape, bias, source, spans: Spans::forward(shape) }
     }
 
-    /// The rows of `span`: `relu(convolution + bias)`, before normalisation.
+    /// The rows of `span`: `finish(convolution + bias)`, before normalisation. From planes there is always a ReLU.
     #[inline(always)]
     fn rows<S: Simd>(&self, simd: S, chunk: Chunk, span: &Span, scratch: &mut Scratch, outs: &mut [&mut [Line]]) {
         match self.source {
@@ -45,8 +45,8 @@ impl<'a> Block<'a> {
                     self.row_from_planes(simd, chunk.of(planes, self.shape.in_features()), weights, chunk.rows, y, out);
                 }
             }
-            Source::Values(values, weights) => {
-                let weights = &weights[chunk.group];
+            Source::Values(values, weights, finish) => {
+                let weights = &weights[chunk.group.min(weights.len() - 1)];
                 let convolution = Convolution {
                     rows: chunk.rows,
                     width: self.shape.width,
@@ -54,7 +54,7 @@ impl<'a> Block<'a> {
                     source: chunk.of(values, self.shape.in_positions() * self.shape.in_blocks()),
                     weights: &weights.lines,
                     columns: &self.spans.columns,
-                    finish: Finish::Relu,
+                    finish,
                 };
                 convolution.rows(simd, span, |y| self.starts(&weights.shifts, y), scratch, outs);
             }
@@ -109,14 +109,13 @@ impl<'a> Block<'a> {
 pub(crate) fn block(
     level: Level,
     shape: &BlockShape,
-    bias: &[f32],
+    bias: &[Line],
     source: Source,
     chunks: &[Chunk],
     groups: usize,
 ) -> (Buffer<Line>, Vec<Moments>) {
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
-    let bias = pack::channels(bias);
-    let block = Block::new(shape, &bias, source);
+    let block = Block::new(shape, bias, source);
     let channels = shape.out_blocks() * LANES;
     let height = shape.out_height();
     let mut out = Buffer::new(batch * shape.out_positions() * shape.out_blocks());

@@ -9,7 +9,7 @@ use crate::normalise::{Affine, Moments};
 use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk};
 use crate::stack::{BlockParameters, check};
-use crate::tile::Line;
+use crate::tile::{Finish, Line};
 use crate::workspace::Buffer;
 
 /// Images that go through all blocks before the next do: whole tiles of six rows, few enough that what lies between
@@ -89,7 +89,7 @@ impl<'a> Stack<'a> {
         for (index, shape) in self.shapes.iter().enumerate() {
             let source = match &values {
                 None => Source::Planes(&planes, &self.planes),
-                Some(values) => Source::Values(values, &self.weights[index - 1]),
+                Some(values) => Source::Values(values, &self.weights[index - 1], Finish::Relu),
             };
             let mut next = Buffer::new(rows * shape.out_positions() * shape.out_blocks());
             forward::chunk(self.level, shape, &self.biases[index], source, chunk, &mut next);

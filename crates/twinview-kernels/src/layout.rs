@@ -115,14 +115,36 @@ pub(crate) fn chunk_to_images<S: Simd>(
     }
 }
 
+/// Images as activations, chunk by chunk.
+pub(crate) fn to_activations(
+    level: Level,
+    channels: usize,
+    positions: usize,
+    images: &[f32],
+    chunks: &[Chunk],
+) -> Buffer<Line> {
+    let blocks = channels.div_ceil(LANES);
+    let features = channels * positions;
+    let mut values = Buffer::new(images.len() / features * positions * blocks);
+    rows(&mut values, chunks, 1, positions * blocks).into_par_iter().for_each(|task| {
+        let images = task.chunk.of(images, features);
+        dispatch!(level, simd => {
+            for block in 0..blocks {
+                block_to_activations(simd, task.chunk.rows, positions, block, images, task.data);
+            }
+        });
+    });
+    values
+}
+
 /// One channel block of a chunk's `rows` images as activations. Lanes beyond the last channel are zero.
 #[inline(always)]
-pub(crate) fn block_to_activations<S: Simd>(
+pub(crate) fn block_to_activations<S: Simd, P: Pixel>(
     simd: S,
     rows: usize,
     positions: usize,
     block: usize,
-    images: &[f32],
+    images: &[P],
     values: &mut [Line],
 ) {
     let blocks = values.len() / (positions * rows);
@@ -131,7 +153,7 @@ pub(crate) fn block_to_activations<S: Simd>(
             let mut tile = [Line::ZERO; LANES];
             let channels = image[block * LANES * positions..].chunks_exact(positions);
             for (line, channel) in tile.iter_mut().zip(channels) {
-                *line = Line::of(&channel[position..], f32::value);
+                *line = Line::of(&channel[position..], P::value);
             }
             let tile = transpose(simd, &tile);
             for (line, position) in tile.iter().zip(position..positions) {

@@ -122,6 +122,11 @@ pub(crate) struct Affine {
 }
 
 impl Affine {
+    /// For each group what leaves values as they are.
+    pub(crate) fn identities(channels: usize, groups: usize) -> Vec<Self> {
+        vec![Self { scale: vec![1.0; channels], shift: vec![0.0; channels] }; groups]
+    }
+
     pub(crate) fn new(mean: &[f32], variance: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) -> Self {
         let mut scale = Vec::with_capacity(mean.len());
         let mut shift = Vec::with_capacity(mean.len());

@@ -82,6 +82,22 @@ pub(crate) struct ForwardWeights {
 }
 
 impl ForwardWeights {
+    /// From weights packed by [`forward`], with nothing folded in.
+    pub(crate) fn plain(shape: &BlockShape, packed: Buffer<Line>) -> Self {
+        Self { lines: packed, shifts: vec![Line::ZERO; shape.out_blocks() * TAPS] }
+    }
+
+    /// From weights packed by [`forward`], with the scale of a normalisation of the output.
+    pub(crate) fn scaled(shape: &BlockShape, mut packed: Buffer<Line>, scale: &[Line]) -> Self {
+        let panels = packed.par_chunks_mut(panel(shape.in_blocks()));
+        panels.zip(scale).for_each(|(lines, scale)| {
+            for line in lines {
+                line.0.iter_mut().zip(scale.0).for_each(|(weight, scale)| *weight *= scale);
+            }
+        });
+        Self::plain(shape, packed)
+    }
+
     /// From weights packed by [`forward`], behind a normalisation.
     pub(crate) fn new(shape: &BlockShape, packed: &[Line], affine: &Affine) -> Self {
         let inputs = shape.in_blocks() * LANES;

@@ -181,6 +181,11 @@ impl Chunk {
     pub(crate) fn of<'a, T>(&self, buffer: &'a [T], each: usize) -> &'a [T] {
         &buffer[self.first * each..(self.first + self.rows) * each]
     }
+
+    /// Row `y` of `height` rows of positions, of `each` elements an image.
+    pub(crate) fn row<'a, T>(&self, buffer: &'a [T], height: usize, each: usize, y: usize) -> &'a [T] {
+        &self.of(buffer, height * each)[y * each * self.rows..(y + 1) * each * self.rows]
+    }
 }
 
 /// Cuts `batch` images, `groups` equal groups one after another, into chunks.

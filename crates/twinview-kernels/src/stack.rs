@@ -2,13 +2,13 @@
 
 use fearless_simd::Level;
 
-use crate::backward::{self, Before, Inverse};
+use crate::backward::{self, Before, Inverse, NoLayer};
 use crate::forward::{self, Source};
 use crate::layout;
 use crate::normalise::{Affine, Moments};
 use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, chunks};
-use crate::tile::Line;
+use crate::tile::{Finish, Line};
 use crate::weight_gradient::{self, TapSums};
 use crate::workspace::Buffer;
 
@@ -63,7 +63,7 @@ impl Tape {
     #[cfg(test)]
     pub(crate) fn activations(&self, block: usize) -> Vec<f32> {
         let shape = &self.shapes[block];
-        let affines = identities(shape.out_channels, self.moments[block].len());
+        let affines = Affine::identities(shape.out_channels, self.moments[block].len());
         let values = &self.values[block];
         layout::to_images(self.level, shape.out_channels, shape.out_positions(), values, &self.chunks, &affines)
     }
@@ -71,11 +71,6 @@ impl Tape {
 
 fn affines(moments: &[Moments], block: &BlockParameters) -> Vec<Affine> {
     moments.iter().map(|m| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon)).collect()
-}
-
-/// For each group what leaves values as they are.
-fn identities(channels: usize, groups: usize) -> Vec<Affine> {
-    vec![Affine { scale: vec![1.0; channels], shift: vec![0.0; channels] }; groups]
 }
 
 /// Runs the blocks in training mode on `input`, `[batch, channels, height, width]`, of which `groups` equal
@@ -108,10 +103,11 @@ pub fn forward(
                 let packed = pack::forward(shape, block.weight);
                 let affines = affines(&moments[before], &blocks[before]);
                 weights = affines.iter().map(|affine| ForwardWeights::new(shape, &packed, affine)).collect();
-                Source::Values(&values[before], &weights)
+                Source::Values(&values[before], &weights, Finish::Relu)
             }
         };
-        let (block_values, block_moments) = forward::block(level, shape, block.bias, source, &chunks, groups);
+        let (block_values, block_moments) =
+            forward::block(level, shape, &pack::channels(block.bias), source, &chunks, groups);
         values.push(block_values);
         moments.push(block_moments);
     }
@@ -162,8 +158,8 @@ pub fn backward(
             gradients.push(BlockGradients { weight, bias, gamma, beta });
             if with_input {
                 backward::through_activation(level, shape, &mut back, values, &inverses, chunks);
-                let (back, _) = backward::input(level, shape, block.weight, &back, chunks, groups, None);
-                let affines = identities(shape.in_channels, groups);
+                let (back, _) = backward::input(level, shape, block.weight, &back, chunks, groups, &NoLayer);
+                let affines = Affine::identities(shape.in_channels, groups);
                 let positions = shape.in_positions();
                 input = Some(layout::to_images(level, shape.in_channels, positions, &back, chunks, &affines));
             }
@@ -174,7 +170,7 @@ pub fn backward(
             let affines = affines(&tape.moments[index - 1], &blocks[index - 1]);
             let weight = weight_gradient::weights(level, shape, before.values, &affines, &back, &taps, chunks);
             gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });
-            (back, sums) = backward::input(level, shape, block.weight, &back, chunks, groups, Some(before));
+            (back, sums) = backward::input(level, shape, block.weight, &back, chunks, groups, &before);
         }
     }
     gradients.reverse();

@@ -20,6 +20,11 @@ pub(crate) struct TapSums {
 }
 
 impl TapSums {
+    /// For values that are not shifted: none are asked for.
+    pub(crate) fn none(shape: &BlockShape, groups: usize) -> Self {
+        Self { bias: Vec::new(), taps: vec![vec![0.0; TAPS * shape.out_blocks() * LANES]; groups] }
+    }
+
     /// From sums by group and position.
     pub(crate) fn new(shape: &BlockShape, positions: &[Vec<f64>]) -> Self {
         let channels = shape.out_blocks() * LANES;

@@ -1,23 +1,30 @@
 //! The network composed of Burn's own operations.
 
-use burn::tensor::{Tensor, activation::relu, module::conv2d, ops::ConvOptions};
+use burn::tensor::{Tensor, TensorData, activation::relu, module::conv2d, ops::ConvOptions};
 
 use super::{ConvNorm, LayerStatistics, ResidualNetwork};
+use crate::layout::Pixel;
 use crate::operation::{BatchStatistics, RunningStatistics};
 
-/// What stands behind each convolution: takes its output and the layer.
-trait Normalise {
+/// What stands behind the convolutions.
+pub(crate) trait Between {
+    /// Behind each: takes its output and the layer.
     fn normalise(&mut self, values: Tensor<4>, layer: &ConvNorm) -> Tensor<4>;
+
+    /// Behind the stem, and twice in a block.
+    fn activate(&mut self, values: Tensor<4>) -> Tensor<4> {
+        relu(values)
+    }
 }
 
 /// By each group's own statistics, which are gathered.
-struct ByBatch {
-    groups: usize,
-    epsilon: f32,
-    statistics: Vec<LayerStatistics>,
+pub(crate) struct ByBatch {
+    pub(crate) groups: usize,
+    pub(crate) epsilon: f32,
+    pub(crate) statistics: Vec<LayerStatistics>,
 }
 
-impl Normalise for ByBatch {
+impl Between for ByBatch {
     fn normalise(&mut self, values: Tensor<4>, layer: &ConvNorm) -> Tensor<4> {
         let [images, channels, height, width] = values.dims();
         let (groups, batch) = (self.groups, images / self.groups);
@@ -40,7 +47,7 @@ struct ByRunning<'a, I: Iterator<Item = &'a RunningStatistics>> {
     running: I,
 }
 
-impl<'a, I: Iterator<Item = &'a RunningStatistics>> Normalise for ByRunning<'a, I> {
+impl<'a, I: Iterator<Item = &'a RunningStatistics>> Between for ByRunning<'a, I> {
     fn normalise(&mut self, values: Tensor<4>, layer: &ConvNorm) -> Tensor<4> {
         let running = self.running.next().expect("running statistics of each layer");
         let channels = values.dims()[1];
@@ -60,7 +67,7 @@ pub(super) fn train(images: Tensor<4>, network: &ResidualNetwork, groups: usize)
 }
 
 /// See [`super::residual_network_inference`].
-pub(super) fn infer(images: Tensor<4>, network: &ResidualNetwork, running: &[RunningStatistics]) -> Tensor<2> {
+pub(crate) fn infer(images: Tensor<4>, network: &ResidualNetwork, running: &[RunningStatistics]) -> Tensor<2> {
     let inner = |layer: &ConvNorm| ConvNorm {
         weight: layer.weight.clone().inner(),
         gamma: layer.gamma.clone().inner(),
@@ -76,21 +83,45 @@ pub(super) fn infer(images: Tensor<4>, network: &ResidualNetwork, running: &[Run
     run(images.inner(), &network, &mut ByRunning { epsilon: network.epsilon, running: running.iter() })
 }
 
-fn run(images: Tensor<4>, network: &ResidualNetwork, norm: &mut impl Normalise) -> Tensor<2> {
-    let mut layer = |input: Tensor<4>, layer: &ConvNorm, stride: usize| {
+/// See [`super::residual_network_of_bytes`].
+pub(crate) fn infer_bytes(
+    pixels: &[u8],
+    [channels, height, width]: [usize; 3],
+    network: &ResidualNetwork,
+    running: &[RunningStatistics],
+) -> Vec<f32> {
+    /// Images a pass: what lies between the layers must fit the device's memory.
+    const BATCH: usize = 128;
+    let each = channels * height * width;
+    let device = network.stem.weight.device().inner();
+    let mut features = Vec::new();
+    for bytes in pixels.chunks(BATCH * each) {
+        let values: Vec<f32> = bytes.iter().map(|byte| byte.value()).collect();
+        let data = TensorData::new(values, [bytes.len() / each, channels, height, width]);
+        let output = infer(Tensor::from_data(data, &device), network, running);
+        features.extend(output.into_data_as::<f32>().iter::<f32>());
+    }
+    features
+}
+
+/// The features of `images`.
+pub(crate) fn run(images: Tensor<4>, network: &ResidualNetwork, between: &mut dyn Between) -> Tensor<2> {
+    let layer = |between: &mut dyn Between, input: Tensor<4>, layer: &ConvNorm, stride: usize| {
         let padding = layer.weight.dims()[2] / 2;
         let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
-        norm.normalise(conv2d(input, layer.weight.clone(), None, options), layer)
+        between.normalise(conv2d(input, layer.weight.clone(), None, options), layer)
     };
-    let mut values = relu(layer(images, &network.stem, 1));
+    let values = layer(between, images, &network.stem, 1);
+    let mut values = between.activate(values);
     for block in &network.blocks {
-        let inside = relu(layer(values.clone(), &block.first, block.stride));
-        let inside = layer(inside, &block.second, 1);
+        let inside = layer(between, values.clone(), &block.first, block.stride);
+        let inside = between.activate(inside);
+        let inside = layer(between, inside, &block.second, 1);
         let shortcut = match &block.shortcut {
-            Some(shortcut) => layer(values, shortcut, block.stride),
+            Some(shortcut) => layer(between, values, shortcut, block.stride),
             None => values,
         };
-        values = relu(inside + shortcut);
+        values = between.activate(inside + shortcut);
     }
     let [images, channels, ..] = values.dims();
     values.mean_dims(&[2, 3]).reshape([images, channels])

@@ -1,11 +1,16 @@
 //! Residual networks of basic blocks (He et al. 2015, arXiv 1512.03385, section 3.3), as one operation.
 
-mod composed;
+pub(crate) mod composed;
+pub(crate) mod inference;
+mod layers;
+pub(crate) mod network;
+pub(crate) mod operation;
+mod shortcut;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::backend::Flex;
+use burn::tensor::Tensor;
 
-use crate::layout::Pixel;
-use crate::operation::{BatchStatistics, RunningStatistics};
+use crate::operation::{BatchStatistics, RunningStatistics, fused, slice, tensor};
 
 /// A convolution without bias and the batch normalisation behind it.
 #[derive(Clone, Debug)]
@@ -64,7 +69,10 @@ pub fn residual_network(
     network: &ResidualNetwork,
     groups: usize,
 ) -> (Tensor<2>, Vec<LayerStatistics>) {
-    composed::train(images, network, groups)
+    match fused(&images) {
+        true => operation::train(images, network, groups),
+        false => composed::train(images, network, groups),
+    }
 }
 
 /// The features of `images`, `[batch, channels, height, width]`, by the running statistics of each layer, in the order
@@ -77,7 +85,15 @@ pub fn residual_network_inference(
     network: &ResidualNetwork,
     running: &[RunningStatistics],
 ) -> Tensor<2> {
-    composed::infer(images, network, running)
+    let images = images.inner();
+    if !fused(&images) {
+        return composed::infer(images, network, running);
+    }
+    let (size, batch) = (images.dims(), images.dims()[0]);
+    let images = images.try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous();
+    let features = operation::infer(slice(&images), size, network, running);
+    let width = features.len() / batch;
+    Tensor::from_primitive::<Flex>(tensor(features, [batch, width]))
 }
 
 /// The same for images of bytes, which are taken as 0 to 1. `size` is `[channels, height, width]`.
@@ -90,17 +106,10 @@ pub fn residual_network_of_bytes(
     network: &ResidualNetwork,
     running: &[RunningStatistics],
 ) -> Vec<f32> {
-    /// Images a pass: what lies between the layers must fit the memory.
-    const BATCH: usize = 128;
     let each = channels * height * width;
     assert!(each > 0 && pixels.len().is_multiple_of(each), "whole images of {each} values");
-    let device = network.stem.weight.device().inner();
-    let mut features = Vec::new();
-    for bytes in pixels.chunks(BATCH * each) {
-        let values: Vec<f32> = bytes.iter().map(|byte| byte.value()).collect();
-        let data = TensorData::new(values, [bytes.len() / each, channels, height, width]);
-        let output = residual_network_inference(Tensor::from_data(data, &device), network, running);
-        features.extend(output.into_data_as::<f32>().iter::<f32>());
+    if !fused(&network.stem.weight) {
+        return composed::infer_bytes(pixels, [channels, height, width], network, running);
     }
-    features
+    operation::infer(pixels, [pixels.len() / each, channels, height, width], network, running)
 }

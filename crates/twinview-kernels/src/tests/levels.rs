@@ -4,8 +4,9 @@
 
 use super::{Draws, distance, largest};
 use crate::product::{Panels, columns_by_columns, rows_by_panels};
+use crate::residual::network::{BlockShapes, LayerValues, Shapes};
 use crate::rows_norm::Layout;
-use crate::{BlockParameters, BlockShape, Level, Moments, cosine, inference, stack};
+use crate::{BlockParameters, BlockShape, Level, Moments, cosine, inference, residual, stack};
 use fearless_simd::dispatch;
 
 /// All levels but the portable one.
@@ -72,6 +73,38 @@ fn levels_agree_on_a_stack() {
         let inference = inference(level, &input, &shapes, &blocks, &running);
         let mut outcomes = vec![features, input_gradient.expect("gradient"), inference];
         outcomes.extend(gradients.into_iter().flat_map(|g| [g.weight, g.bias, g.gamma, g.beta]));
+        outcomes
+    });
+}
+
+#[test]
+fn levels_agree_on_a_residual_network() {
+    let stem = BlockShape { in_channels: 2, out_channels: 18, height: 5, width: 7, stride: 1 };
+    let first = BlockShape { in_channels: 18, out_channels: 33, stride: 2, ..stem };
+    let second = BlockShape { in_channels: 33, height: 3, width: 4, stride: 1, ..first };
+    let block = |first, has_shortcut| BlockShapes { first, second, has_shortcut };
+    let shapes = Shapes { stem, blocks: vec![block(first, true), block(second, false)], epsilon: 1e-5 };
+    let mut flat = draws(21);
+    let values: Vec<_> = shapes
+        .layers()
+        .into_iter()
+        .map(|(shape, taps)| (flat(shape.in_channels * shape.out_channels * taps), flat(shape.out_channels)))
+        .collect();
+    let layers: Vec<_> = values
+        .iter()
+        .map(|(weight, gamma)| LayerValues { weight: &weight[..], gamma: &gamma[..], beta: gamma })
+        .collect();
+    let (input, gradient) = (flat(ROWS * 70), flat(ROWS * 33));
+    let running: Vec<_> = values
+        .iter()
+        .map(|(_, mean)| Moments { mean: mean.clone(), variance: mean.iter().map(|v| v.abs() + 0.1).collect() })
+        .collect();
+    compare(|level| {
+        let (features, tape) = residual::network::forward(level, &input, 2, &shapes, &layers);
+        let (gradients, images) = residual::network::backward(&tape, &shapes, &layers, &gradient, true);
+        let inference = residual::inference::inference(level, &input, &shapes, &layers, &running);
+        let mut outcomes = vec![features, images.expect("gradient"), inference];
+        outcomes.extend(gradients.into_iter().flat_map(|g| [g.weight, g.gamma, g.beta]));
         outcomes
     });
 }

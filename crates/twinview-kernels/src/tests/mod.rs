@@ -3,6 +3,7 @@
 mod cosine;
 mod heads;
 mod levels;
+mod residual;
 mod simsiam;
 mod stack;
 
