@@ -14,6 +14,9 @@
 //! - Work is cut by the batch alone and sums are added in a fixed order: results are the same, bit for bit, on any number of
 //!   threads and from run to run.
 //!
+//! [`residual_network`] does the same for residual networks of basic blocks. There a ReLU stands behind the normalisation, so its
+//! values are stored as well, and both ways into a block's input meet while the gradient is in the cache.
+//!
 //! The vector instructions (AVX-512, AVX2 with FMA, NEON, or a portable path) are chosen when the program runs.
 //!
 //! Heads and losses have operations of their own: [`linear`], [`batch_norm`], [`negative_cosine_similarity`], and

@@ -101,6 +101,9 @@ pub(crate) struct BenchArgs {
     /// Whose views and optimiser are timed
     #[arg(long, value_enum, default_value = "article")]
     pub(crate) recipe: PresetName,
+    /// One setting of the method or the encoder: backbone.width=16; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) changes: Vec<String>,
     #[command(flatten)]
     pub(crate) data: DataArgs,
     /// Images a step
@@ -109,6 +112,9 @@ pub(crate) struct BenchArgs {
     /// Steps to time, after 8 to warm up
     #[arg(long, default_value_t = 60)]
     pub(crate) steps: usize,
+    /// Images that features are extracted from [default: all for training]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) extract: Option<usize>,
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,

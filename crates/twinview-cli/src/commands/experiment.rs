@@ -2,7 +2,7 @@
 
 use twinview::Result;
 use twinview::experiment::{
-    self, LabelRecipe, METHODS, MethodsRecipe, Preset, Recipe, benchmark, label_recipe, merged,
+    self, LabelRecipe, Lengths, METHODS, MethodsRecipe, Preset, Recipe, benchmark, label_recipe, merged,
 };
 use twinview::training::Pretraining;
 
@@ -98,12 +98,12 @@ const AGAIN: &str = "run the same command again";
 /// Times the parts of a pretraining step.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     let recipe: Recipe = merged(preset(args.recipe).0.toml(), None, &[])?;
-    let method: Pretraining = merged(&args.method.recipe(args.backbone.name()), None, &[])?;
+    let method: Pretraining = merged(&args.method.recipe(args.backbone.name()), None, &args.changes)?;
     let settings = Pretraining { plan: recipe.pretraining.plan, ..method };
     let dataset = data::open(&args.data)?;
     settings.validate_for(&dataset.pool, dataset.train.len())?;
-    let times =
-        benchmark(&settings, &dataset.pool, &dataset.train.labels, args.batch, args.steps, &settings::device())?;
+    let lengths = Lengths { batch: args.batch, steps: args.steps, extract: args.extract };
+    let times = benchmark(&settings, &dataset.pool, &dataset.train.labels, lengths, &settings::device())?;
     if args.json {
         return output::line(serde_json::json!(times));
     }

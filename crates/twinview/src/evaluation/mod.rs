@@ -53,6 +53,14 @@ pub fn most_probable(row: &[f32]) -> usize {
     row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best })
 }
 
+/// Makes probabilities of one image's logits.
+pub fn softmax(row: &mut [f32]) {
+    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter_mut().for_each(|logit| *logit = (*logit - most).exp());
+    let sum: f32 = row.iter().sum();
+    row.iter_mut().for_each(|share| *share /= sum);
+}
+
 /// Writes `row` at length 1 to `target`; a row of zeros stays one.
 fn unit(row: &[f32], target: &mut [f64]) {
     let length = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();

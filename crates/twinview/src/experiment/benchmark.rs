@@ -51,21 +51,38 @@ pub struct StepTimes {
     pub twinview: &'static str,
 }
 
-/// Times `steps` steps of `settings` on batches of `batch` of `images`, of which the first have the `labels`.
+/// How much is timed.
+#[derive(Clone, Copy, Debug)]
+pub struct Lengths {
+    /// Images a step.
+    pub batch: usize,
+    /// Steps, after some to warm up.
+    pub steps: usize,
+    /// Images that features are extracted from; all where absent.
+    pub extract: Option<usize>,
+}
+
+/// Times steps of `settings` on batches of `images`, of which the first have the `labels`.
 ///
 /// # Errors
-/// When there are no steps to time, or fewer images than a batch.
+/// When there are no steps to time or no images to extract features from, or fewer images than are asked for.
 pub fn benchmark(
     settings: &Pretraining,
     images: &Images,
     labels: &[u8],
-    batch: usize,
-    steps: usize,
+    Lengths { batch, steps, extract: to_extract }: Lengths,
     device: &Device,
 ) -> Result<StepTimes> {
     if steps == 0 || steps > MOST_STEPS {
         return Err(Error::Config(format!(
             "--steps {steps} cannot be timed; it must be at least 1 and at most {MOST_STEPS}"
+        )));
+    }
+    let to_extract = to_extract.unwrap_or(images.len());
+    if to_extract == 0 || to_extract > images.len() {
+        return Err(Error::Config(format!(
+            "--extract {to_extract} is not possible; it must be at least 1 and at most {}, the training images",
+            images.len()
         )));
     }
     let Pretraining { plan, method, .. } = settings;
@@ -118,9 +135,10 @@ pub fn benchmark(
     }
     let training = begun.elapsed().as_secs_f64() / steps as f64;
 
-    extract(&model.online.backbone, images)?;
+    let some = images.select(&(0..to_extract).collect::<Vec<_>>());
+    extract(&model.online.backbone, &some)?;
     begun = Instant::now();
-    extract(&model.online.backbone, images)?;
+    extract(&model.online.backbone, &some)?;
     let extraction = begun.elapsed().as_secs_f64();
 
     let whole: Vec<f64> = (0..steps).map(|step| times[1][step] + times[2][step] + times[3][step]).collect();
@@ -140,7 +158,7 @@ pub fn benchmark(
         backward_ms_median: backward,
         update_ms_median: update,
         training_images_per_second: batch as f64 / training,
-        extraction_images_per_second: images.len() as f64 / extraction,
+        extraction_images_per_second: to_extract as f64 / extraction,
         twinview: env!("CARGO_PKG_VERSION"),
     })
 }

@@ -23,7 +23,7 @@ mod reproduce;
 mod stored;
 
 pub use arm::Arm;
-pub use benchmark::{StepTimes, benchmark};
+pub use benchmark::{Lengths, StepTimes, benchmark};
 pub use labels::{Budgeted, Chosen, LabelRecipe, label_curve, label_recipe};
 pub use method_table::{MethodsRecipe, method_table};
 pub use methods::{METHODS, method_recipe, method_recipe_on};

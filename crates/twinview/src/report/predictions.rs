@@ -9,7 +9,7 @@
 //! # Ok::<(), twinview::Error>(())
 //! ```
 
-use crate::evaluation::most_probable;
+use crate::evaluation::{most_probable, softmax};
 use crate::{Error, Result};
 
 /// What a classifier takes one image for.
@@ -29,9 +29,10 @@ impl Prediction {
     /// From the `logits` of the classes called `class_names`: those of equals the first.
     pub fn new(file: String, label: Option<&str>, logits: &[f32], class_names: &[String]) -> Self {
         let best = most_probable(logits);
-        let sum: f32 = logits.iter().map(|logit| (logit - logits[best]).exp()).sum();
+        let mut probabilities = logits.to_vec();
+        softmax(&mut probabilities);
         let class = class_names.get(best).cloned().unwrap_or_else(|| best.to_string());
-        Self { file, label: label.map(str::to_owned), class, probability: 1.0 / sum }
+        Self { file, label: label.map(str::to_owned), class, probability: probabilities[best] }
     }
 
     /// `predictions` as comma-separated values.

@@ -10,6 +10,7 @@ use crate::augment::{ViewBatch, ViewMaker};
 use crate::backbone::{Mode, state_dict};
 use crate::dataset::Images;
 use crate::embedding::{Matrix, NeighbourGraph, Smoothing, extract};
+use crate::evaluation::softmax;
 use crate::method::Classifier;
 use crate::{Error, Result};
 
@@ -104,7 +105,9 @@ fn targets(
     let classes = teachers[0].fc.classes();
     let mut targets = mean_probabilities(teachers, images)?;
     if let Some(smoothing) = &settings.smoothing {
-        targets = smoothed(targets, &alike(&teachers[0], images, smoothing, context)?, smoothing, labelled, classes)?;
+        // Where neighbours count nothing, nobody needs to know them.
+        let graph = (smoothing.weight > 0.0).then(|| alike(&teachers[0], images, smoothing, context)).transpose()?;
+        targets = smoothed(targets, graph.as_ref(), smoothing, labelled, classes)?;
     }
     for row in targets.chunks_exact_mut(classes) {
         // The largest becomes 1, so no power makes nothing of all.
@@ -131,22 +134,24 @@ pub fn alike(
     smoothing.graph(Matrix::new(features.values(), features.dimensions())?)
 }
 
-/// `probabilities`, `[images, classes]`, smoothed over `graph` with the labels certain; then the classes are brought to how
-/// frequent they are among the labels.
+/// `probabilities`, `[images, classes]`, smoothed over `graph`, if there is one, with the labels certain; then the classes are
+/// brought to how frequent they are among the labels.
 ///
 /// # Errors
 /// When the graph is of other images.
 pub fn smoothed(
     mut probabilities: Vec<f32>,
-    graph: &NeighbourGraph,
+    graph: Option<&NeighbourGraph>,
     smoothing: &Smoothing,
     labelled: &[(usize, u8)],
     classes: usize,
 ) -> Result<Vec<f32>> {
     set_labels(&mut probabilities, labelled, classes);
-    let mut smoothed = graph.smooth(&probabilities, smoothing.weight, smoothing.steps)?;
-    balance(&mut smoothed, labelled, classes);
-    Ok(smoothed)
+    if let Some(graph) = graph {
+        probabilities = graph.smooth(&probabilities, smoothing.weight, smoothing.steps)?;
+    }
+    balance(&mut probabilities, labelled, classes);
+    Ok(probabilities)
 }
 
 /// The mean of what `teachers` say of each image: probabilities, `[images, classes]`.
@@ -159,11 +164,7 @@ pub fn mean_probabilities(teachers: &[Classifier], images: &Images) -> Result<Ve
     let mut mean = vec![0.0; images.len() * classes];
     for teacher in teachers {
         let mut probabilities = logits(teacher, images)?;
-        for row in probabilities.chunks_exact_mut(classes) {
-            let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|logit| *logit = (*logit - most).exp());
-            to_shares(row);
-        }
+        probabilities.chunks_exact_mut(classes).for_each(softmax);
         mean.iter_mut().zip(&probabilities).for_each(|(sum, probability)| *sum += probability / teachers.len() as f32);
     }
     Ok(mean)

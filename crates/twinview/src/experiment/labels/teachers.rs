@@ -81,7 +81,7 @@ impl Experiment<'_> {
         weights
             .map(|&weight| {
                 let smoothing = Smoothing { weight, ..*smoothing };
-                score(weight, &smoothed(said.clone(), graph, &smoothing, truth, classes)?)
+                score(weight, &smoothed(said.clone(), Some(graph), &smoothing, truth, classes)?)
             })
             .collect()
     }
