@@ -32,6 +32,7 @@ fn run(command: Command) -> twinview::Result<()> {
         Command::Selftrain(args) => commands::heads::selftrain(args),
         Command::Evaluate(args) => commands::evaluate(&args),
         Command::Predict(args) => commands::predictions(&args),
+        Command::Select(args) => commands::select::select(&args),
         Command::Embed(args) => commands::embed(&args),
         Command::Report(args) => commands::pages::report(&args),
         Command::Compare(args) => commands::pages::compare(&args),

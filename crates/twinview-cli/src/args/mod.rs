@@ -12,7 +12,7 @@ pub(crate) use pages::{CompareArgs, PageArgs, WatchArgs};
 pub(crate) use program::{CompletionsArgs, ManArgs};
 pub(crate) use shared::{BackboneArgs, DataArgs, LabelArgs, PresetName, ReportArgs, ShowArgs, SplitName};
 pub(crate) use training::{FinetuneArgs, HeadName, PretrainArgs, ProbeArgs, RunArgs, SelftrainArgs, TrainArgs};
-pub(crate) use weights::{ConvertArgs, EmbedArgs, EvaluateArgs, PredictArgs};
+pub(crate) use weights::{ConvertArgs, EmbedArgs, EvaluateArgs, PredictArgs, SelectArgs};
 
 use clap::{Parser, Subcommand};
 
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// What a classifier takes each image for, and how sure it is, as a table
     Predict(PredictArgs),
+    /// Which images to label first: the typical ones of the groups that an encoder sees
+    Select(SelectArgs),
     /// Features of images, their UMAP and a scatter plot
     Embed(EmbedArgs),
     /// The page report.html of a run or an experiment: settings, curves, scores, images, their map

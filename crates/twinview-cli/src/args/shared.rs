@@ -86,6 +86,16 @@ pub(crate) struct LabelArgs {
     /// Use K labels, as many of each class, chosen by the seed
     #[arg(long, value_name = "K")]
     pub(crate) stratified: Option<usize>,
+    /// Use the labels of the training images that FILE names, a table of twinview select
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["first_k", "stratified"])]
+    pub(crate) chosen: Option<PathBuf>,
+}
+
+impl LabelArgs {
+    /// Whether not all labels are asked for.
+    pub(crate) fn are_few(&self) -> bool {
+        self.first_k.or(self.stratified).is_some() || self.chosen.is_some()
+    }
 }
 
 /// A method that there is a recipe of.

@@ -52,6 +52,24 @@ pub(crate) struct PredictArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub(crate) struct SelectArgs {
+    /// Weights with an encoder: a file or a run directory
+    #[arg(long, value_name = "FILE|RUN")]
+    pub(crate) weights: PathBuf,
+    /// Images to choose
+    #[arg(long, value_name = "K")]
+    pub(crate) count: usize,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// What the groups' first centres are drawn by
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The table [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum MetricName {
     Cosine,

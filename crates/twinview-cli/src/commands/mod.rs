@@ -5,6 +5,7 @@ pub(crate) mod experiment;
 pub(crate) mod heads;
 pub(crate) mod pages;
 pub(crate) mod program;
+pub(crate) mod select;
 pub(crate) mod train;
 
 use std::path::Path;
@@ -28,8 +29,10 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
     if let Some(neighbours) = args.knn {
         return evaluate_knn(args, &weights, KnnProbe { neighbours, temperature: args.temperature });
     }
-    if args.labels.first_k.or(args.labels.stratified).is_some() {
-        return Err(Error::Config("--first-k and --stratified choose images that vote; they need --knn".into()));
+    if args.labels.are_few() {
+        return Err(Error::Config(
+            "--first-k, --stratified and --chosen choose images that vote; they need --knn".into(),
+        ));
     }
     let model = classifier(&weights, "or ask with --knn 20", args.json)?;
     let dataset = data::open_for(&args.data, &weights)?;
@@ -106,22 +109,21 @@ pub(crate) fn predictions(args: &PredictArgs) -> Result<()> {
     let mut table = Vec::new();
     for part in parts {
         let (split, _) = dataset.part(part)?;
-        let files = dataset.files_of(part);
+        let name = select::names(&dataset, part);
         let rows = logits(&model, &split.images).map_err(|error| Error::format(&weights.path, error.to_string()))?;
         for (index, (row, &label)) in rows.chunks_exact(model.fc.classes()).zip(&split.labels).enumerate() {
-            let file = files.map_or_else(|| index.to_string(), |files| files[index].display().to_string());
             let label = dataset.class_names.get(usize::from(label)).map(String::as_str);
-            table.push(Prediction::new(file, label, row, &names));
+            table.push(Prediction::new(name(index), label, row, &names));
         }
     }
-    let table = Prediction::csv(&table)?;
-    match &args.out {
-        None => output::line(table.trim_end()),
-        Some(file) => {
-            files::write_atomic(file, table.as_bytes())?;
-            output::line(file.display())
-        }
-    }
+    print_or_write(&Prediction::csv(&table)?, args.out.as_deref())
+}
+
+/// Writes `table` to `out`, or prints it.
+fn print_or_write(table: &str, out: Option<&Path>) -> Result<()> {
+    let Some(file) = out else { return output::line(table.trim_end()) };
+    files::write_atomic(file, table.as_bytes())?;
+    output::line(file.display())
 }
 
 /// Features, their map, and a picture of it.

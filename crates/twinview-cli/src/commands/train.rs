@@ -9,6 +9,7 @@ use twinview::method::ClassifierConfig;
 use twinview::training::{self, Context, Plan, Pretraining, RunDir};
 use twinview::{Error, Result};
 
+use super::select::chosen_in;
 use super::{data, pages};
 use crate::args::{BackboneArgs, LabelArgs, PretrainArgs, RunArgs, TrainArgs};
 use crate::{output, session, settings};
@@ -21,9 +22,9 @@ pub(super) struct Config<'a, P> {
     /// Labelled images that were trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) labels: Option<usize>,
-    /// How those were chosen: `all`, `first` or `stratified`.
+    /// How those were chosen: `all`, `first`, `stratified`, or in which file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) chosen: Option<&'static str>,
+    pub(super) chosen: Option<String>,
     /// Where the encoder came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) weights: Option<String>,
@@ -117,7 +118,7 @@ pub(super) struct Labelled {
     /// Their places in the training set.
     pub(super) indices: Vec<usize>,
     /// How they were chosen.
-    pub(super) chosen: &'static str,
+    pub(super) chosen: String,
 }
 
 impl Labelled {
@@ -125,10 +126,11 @@ impl Labelled {
     pub(super) fn of(dataset: &Dataset, labels: &LabelArgs, seed: u64) -> Result<Self> {
         dataset.require_labels()?;
         let train = &dataset.train;
-        let (indices, chosen) = match (labels.first_k, labels.stratified) {
-            (Some(k), _) => (first_k(train, k)?, "first"),
-            (_, Some(k)) => (stratified(train, k, seed)?, "stratified"),
-            (None, None) => ((0..train.len()).collect(), "all"),
+        let (indices, chosen) = match (labels.first_k, labels.stratified, &labels.chosen) {
+            (Some(k), ..) => (first_k(train, k)?, "first".to_owned()),
+            (_, Some(k), _) => (stratified(train, k, seed)?, "stratified".to_owned()),
+            (.., Some(file)) => (chosen_in(file, dataset)?, format!("chosen in {}", file.display())),
+            (None, None, None) => ((0..train.len()).collect(), "all".to_owned()),
         };
         Ok(Self { split: train.select(&indices), indices, chosen })
     }
@@ -174,7 +176,7 @@ mod tests {
 
     fn written(plan: impl Serialize) -> String {
         let (command, dataset) = ("train", "shapes");
-        let config = Config { command, dataset, labels: Some(3), chosen: Some("all"), weights: None, plan };
+        let config = Config { command, dataset, labels: Some(3), chosen: Some("all".to_owned()), weights: None, plan };
         toml::to_string(&config).unwrap()
     }
 

@@ -65,6 +65,77 @@ fn a_folder_of_pictures_becomes_a_table_of_what_they_show() {
 }
 
 #[test]
+fn pictures_worth_a_label_are_chosen_labelled_and_used() {
+    let lab = Lab::new();
+    for at in 0..20 {
+        lab.write(&format!("photos/r{at}.bmp"), bitmap([220 - at, 10, at]));
+        lab.write(&format!("photos/b{at}.bmp"), bitmap([at, 10, 220 - at]));
+    }
+    let data = "--data photos --dataset folder:16";
+    lab.succeeds(&format!("pretrain --method simclr {data} --epochs 2 --batch-size 10 --run encoder"));
+    let table = lab.succeeds("select --weights encoder --data photos --count 2");
+    let files: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
+    assert!(table.starts_with("file,label,stands_for,typicality\n"), "{table}");
+    assert_eq!((files.len(), files.iter().filter(|file| file.starts_with('r')).count()), (2, 1), "{table}");
+    assert_eq!(table, lab.succeeds("select --weights encoder --data photos --count 2"));
+
+    // The table with its labels filled in is a labels.csv.
+    lab.succeeds("select --weights encoder --data photos --count 10 --out chosen.csv");
+    let chosen = String::from_utf8(lab.read("chosen.csv")).unwrap();
+    let label = |line: &str| {
+        let class = if line.starts_with('r') { ",red," } else { ",blue," };
+        line.replacen(",,", class, 1)
+    };
+    let labels: Vec<String> = chosen.lines().map(label).collect();
+    lab.write("photos/labels.csv", labels.join("\n"));
+    let shown = lab.succeeds(&format!("data show {data} --out photos.png"));
+    assert!(shown.contains("8 training and 2 test images, 30 without a label"), "{shown}");
+    lab.fails("select --weights encoder --data photos --count 31", &["ask for 1 to 30"]);
+    let next = lab.succeeds("select --weights encoder --data photos --count 30");
+    assert!(
+        next.lines().skip(1).all(|line| !labels.iter().any(|label| label.split(',').next() == line.split(',').next()))
+    );
+
+    lab.fails(
+        "probe --head linear --weights encoder --data photos --chosen chosen.csv --run linear",
+        &["chosen.csv", "is no training image with a label"],
+    );
+    lab.write("some.csv", "file\n");
+    lab.fails(
+        "probe --head linear --weights encoder --data photos --chosen some.csv --run linear",
+        &["some.csv", "names no image"],
+    );
+    lab.write("some.csv", "picture\nr1.bmp\n");
+    lab.fails(
+        "probe --head linear --weights encoder --data photos --chosen some.csv --run linear",
+        &["its first line is picture; expected a column called file"],
+    );
+    lab.fails("evaluate --weights encoder --data photos --chosen some.csv", &["they need --knn"]);
+}
+
+#[test]
+fn images_of_a_dataset_are_chosen_by_their_numbers() {
+    let lab = Lab::new();
+    lab.succeeds("pretrain --dataset shapes --method simclr --epochs 1 --run encoder");
+    let outcome = lab.run("select --weights encoder --count 40 --out chosen.csv");
+    assert!(
+        outcome.code == Some(0) && outcome.stderr.contains("as if none had a label, since all have"),
+        "{}",
+        outcome.stderr
+    );
+    lab.succeeds("probe --head linear --weights encoder --chosen chosen.csv --run linear");
+    let config = String::from_utf8(lab.read("linear/config.toml")).unwrap();
+    assert!(config.contains("labels = 40\nchosen = \"chosen in chosen.csv\""), "{config}");
+    let chosen = String::from_utf8(lab.read("chosen.csv")).unwrap();
+    let first = chosen.lines().nth(1).unwrap();
+    lab.write("twice.csv", format!("{chosen}{first}\n"));
+    lab.fails(
+        "finetune --weights linear --chosen twice.csv --run tuned",
+        &["twice.csv", "line 42", "stands there twice"],
+    );
+}
+
+#[test]
 fn labels_may_stand_in_a_file_and_test_pictures_be_held_out() {
     let lab = Lab::new();
     let mut labels = "file,label\n".to_owned();

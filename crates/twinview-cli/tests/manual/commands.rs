@@ -84,6 +84,7 @@ fn small(line: &str) -> Result<String, String> {
         ("holdout=", 50),
         ("watch.labels=", 40),
         ("pretraining.epochs=", 1),
+        ("--count ", 40),
     ] {
         line = with_number(&line, key, number);
     }
@@ -93,8 +94,8 @@ fn small(line: &str) -> Result<String, String> {
     // A warm-up must be shorter than the training.
     let epochs = if line.contains("warmup_epochs = 2") { 3 } else { 1 };
     let more = match command.as_str() {
-        "data fetch" | "data show" | "evaluate" | "predict" | "embed" | "import" | "export" | "completions" | "man"
-        | "--help" | "--version" | "report" | "compare" => "",
+        "data fetch" | "data show" | "evaluate" | "predict" | "select" | "embed" | "import" | "export"
+        | "completions" | "man" | "--help" | "--version" | "report" | "compare" => "",
         // It ends when it is interrupted.
         "watch" => return Ok(format!("timeout --signal INT 2 {line} || test $? = 124")),
         "probe" if line.contains("--head linear") => "",

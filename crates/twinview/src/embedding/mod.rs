@@ -1,4 +1,4 @@
-//! What can be done with features once an encoder has made them: neighbours, maps, files.
+//! What can be done with features once an encoder has made them: neighbours, groups, maps, files, and which images to label.
 //!
 //! But for the extraction itself nothing here knows a tensor library: features are plain rows of f32, looked at
 //! through [`Matrix`].
@@ -20,6 +20,7 @@ mod curve;
 mod export;
 mod features;
 mod fuzzy;
+mod kmeans;
 mod layout;
 mod neighbours;
 mod pca;
@@ -27,15 +28,18 @@ mod products;
 mod smoothing;
 mod space;
 mod trustworthiness;
+mod typical;
 mod umap;
 
 pub use classify::{Vote, accuracy, classify};
 pub use export::{read_npy, write_csv, write_npy};
 pub use features::{Features, extract};
+pub use kmeans::{Clusters, KMeans};
 pub use neighbours::{Neighbours, knn, knn_within};
 pub use smoothing::{NeighbourGraph, Smoothing};
 pub use space::Metric;
 pub use trustworthiness::trustworthiness;
+pub use typical::{Typical, most_typical};
 pub use umap::Umap;
 
 use crate::{Error, Result};

@@ -1,11 +1,11 @@
 //! Methods side by side: a table, Markdown.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Summary;
 
 /// The scores of several methods, their control first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MethodTable {
     /// The dataset.
     pub dataset: String,
@@ -22,7 +22,7 @@ pub struct MethodTable {
 }
 
 /// What one method reached.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MethodRow {
     /// Its name.
     pub name: String,

@@ -19,7 +19,7 @@ pub use self::compare::compare;
 use self::compare::distinct_names;
 use self::run::{RunFiles, trainings};
 use self::samples::{Opened, Shown, open, samples, spread, views};
-use self::tables::{arm_reports, class_scores, comparison, label_curves, methods, text};
+use self::tables::{arm_reports, class_scores, comparison, label_scores, methods, text};
 use super::reproduce::held_out;
 use crate::dataset::{Dataset, Part, Split};
 use crate::evaluation::{ClassificationReport, ConfusionMatrix, Verdict};
@@ -273,7 +273,7 @@ fn experiment_page(files: &RunFiles, report: &Value, classes: &[String]) -> Page
         page.title = format!("Labels that {method} saves on {dataset}");
         page.subtitle = "Scores by number of labels".into();
         page.verdict = text(report, "verdict").unwrap_or_default().to_owned();
-        page.label_curves = label_curves(body);
+        (page.label_curves, page.scores) = label_scores(body);
     } else {
         page.title = format!("Methods on {dataset}");
         page.subtitle = "Every method under the same questions".into();

@@ -94,8 +94,34 @@ fn with_values(rows: impl Iterator<Item = ScoreRow>) -> Vec<ScoreRow> {
     rows.filter(|row| !row.values.is_empty()).collect()
 }
 
+/// The scores by number of labels, for each way of choosing them: a curve, or a table where there is but one number.
+pub(super) fn label_scores(curve: &Value) -> (Vec<LabelCurve>, Vec<ScoreTable>) {
+    let several = |curve: &LabelCurve| curve.arms.iter().any(|arm| arm.points.len() > 1);
+    let (curves, single): (Vec<_>, Vec<_>) = label_curves(curve).into_iter().partition(several);
+    let control = |title: &str| {
+        let points = list(curve, "points").iter();
+        let mut arms =
+            points.filter(|point| text(point, "title") == Some(title)).filter_map(|point| text(point, "arm"));
+        arms.any(|arm| arm == "random" || arm.starts_with("scratch"))
+    };
+    let table = |curve: LabelCurve| {
+        let labels = curve.arms.first().and_then(|arm| arm.points.first()).map_or(0, |point| point.0);
+        let row = |arm: LabelArm| ScoreRow {
+            control: control(&arm.name),
+            name: arm.name,
+            values: arm.points.into_iter().flat_map(|(_, scores)| scores).collect(),
+            ..ScoreRow::default()
+        };
+        ScoreTable {
+            title: format!("Macro F1 with {labels} labels ({})", curve.chosen),
+            rows: curve.arms.into_iter().map(row).collect(),
+        }
+    };
+    (curves, single.into_iter().map(table).collect())
+}
+
 /// The curves of scores by number of labels, one for each way of choosing them.
-pub(super) fn label_curves(curve: &Value) -> Vec<LabelCurve> {
+fn label_curves(curve: &Value) -> Vec<LabelCurve> {
     let mut curves: Vec<LabelCurve> = Vec::new();
     for point in list(curve, "points") {
         let (Some(chosen), Some(title)) = (text(point, "chosen"), text(point, "title")) else { continue };

@@ -88,6 +88,15 @@ fn experiments_become_scores_and_curves() {
     let found = page(&root).unwrap();
     let arms = &found.label_curves[0].arms;
     assert_eq!((arms.len(), arms[0].points.len(), arms[0].points[1].0), (2, 2, 100));
+    assert!(found.scores.is_empty());
+    let points = [point("scratch", 10), point("self-trained", 10)];
+    write(
+        &json!({ "curve": { "method": "SimCLR", "dataset": "shapes", "test_images": 5, "points": points }, "verdict": "v" }),
+    );
+    let found = page(&root).unwrap();
+    assert!(found.label_curves.is_empty());
+    assert_eq!(found.scores[0].title, "Macro F1 with 10 labels (first)");
+    assert_eq!((found.scores[0].rows[0].control, found.scores[0].rows[1].control), (true, false));
 
     let method = |name: &str| json!({ "name": name, "epochs": 3, "knn_accuracy": [0.5], "linear_f1": [0.4] });
     write(&json!({ "table": { "dataset": "shapes", "labels": 7, "rows": [method("random"), method("simclr")] } }));

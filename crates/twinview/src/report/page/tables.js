@@ -20,7 +20,7 @@ function scoresSection(page) {
       bar.style.left = place(Math.max(low, mean(row.values) - half));
       bar.style.width = `${(100 * Math.min(2 * half, high - low)) / (high - low)}%`;
       return h("li", { class: row.control ? "control" : "" },
-        h("div", { class: "name" }, h("strong", {}, row.name), h("span", { class: "faint" }, `${row.detail}${row.control ? " · control" : ""}`)),
+        h("div", { class: "name" }, h("strong", {}, row.name), h("span", { class: "faint" }, [row.detail, row.control ? "control" : ""].filter(Boolean).join(" · "))),
         h("div", { class: "strip", "aria-hidden": "true" }, bar, row.values.map((value, seed) => dot("seed", value, `seed ${seed}: ${show(value, 4)}`)),
           dot("mean", mean(row.values), `mean ${show(mean(row.values), 4)}`), row.published === undefined ? null : dot("published", row.published, `published: ${row.published}`)),
         h("div", { class: "figure" }, spread(row.values)));
@@ -30,7 +30,7 @@ function scoresSection(page) {
       hasPublished ? h("span", { class: "faint" }, h("i", { class: "published key", "aria-hidden": "true" }), " published") : null), h("ul", {}, rows));
   });
   const tables = page.scores.map((measure) => table(measure.title, ["Arm", "Details", "Mean ± sd", "Seeds", "Published"],
-    measure.rows.map((row) => [row.name, row.detail, spread(row.values), row.values.map((value) => show(value, 4)).join(", "), row.published === undefined ? "–" : show(row.published, 2)])));
+    measure.rows.map((row) => [row.name, row.detail || "–", spread(row.values), row.values.map((value) => show(value, 4)).join(", "), row.published === undefined ? "–" : show(row.published, 2)])));
   return section("scores", "Scores", "Each small dot is a seed, the large one their mean, the bar one standard deviation to each side.", ...charts, numbers("The scores as tables", ...tables));
 }
 
