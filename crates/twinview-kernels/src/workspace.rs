@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::tile::Line;
 
-/// Most buffers kept for reuse; more are given back to the system.
-const KEPT: usize = 32;
+/// Most buffers kept for reuse, more than a step of a ResNet-18 needs; others are given back to the system.
+const KEPT: usize = 128;
 
 /// An element type with a store of idle buffers.
 pub(crate) trait Pooled: Copy + Send + 'static {

@@ -22,7 +22,8 @@ const PARTIAL: &str = ".partial-";
 /// Writes `bytes` to `path`: to a temporary file beside it, synced, then renamed over it.
 ///
 /// The parent folder is made when it is missing. On failure the temporary file is removed and whatever
-/// stood at `path` before is untouched.
+/// stood at `path` before is untouched. Where `path` is a link, it stays one, and the file that it leads to is replaced. A device
+/// or a pipe, such as `/dev/stdout`, is no file to replace: it is written to.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
     write_atomic_with(path, |file| file.write_all(bytes))
@@ -31,17 +32,21 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 /// Like [`write_atomic`], for content that is produced by a writer.
 pub fn write_atomic_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     let path = path.as_ref();
-    let folder = match path.parent() {
+    let failed = |source| Error::io(path, "write the file", source);
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return fill(&mut File::options().write(true).open(path).map_err(failed)?).map_err(failed);
+    }
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let failed = |source| Error::io(path, "write the file", source);
     fs::create_dir_all(folder).map_err(|source| Error::io(folder, "make the folder", source))?;
     let mut temporary = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder).map_err(failed)?;
     fill(temporary.as_file_mut()).map_err(failed)?;
     set_default_permissions(temporary.as_file()).map_err(failed)?;
     temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(path).map_err(|error| failed(error.error))?;
+    temporary.persist(&target).map_err(|error| failed(error.error))?;
     sync_folder(folder).map_err(failed)
 }
 
@@ -88,6 +93,27 @@ mod tests {
         write_atomic(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_stay_links_and_pipes_pipes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("elsewhere/file.txt"), folder.path().join("link.txt"));
+        write_atomic(&file, b"old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomic(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        write_atomic(&pipe, b"through").unwrap();
+        assert_eq!(reader.join().unwrap(), b"through");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]

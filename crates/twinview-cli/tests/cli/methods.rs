@@ -117,7 +117,8 @@ fn experiments_go_on_where_they_were() {
     }
     let curve = "experiment labels --method simsiam --seeds 2 --data data --run curve --set pretraining_seeds=1 \
                  --set budgets=[20,60] --set validation=50 --set pretraining.epochs=1 --set pretraining.batch_size=50 \
-                 --set chosen=[\"stratified\"] --set scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}] \
+                 --set chosen=[\"stratified\",\"typical\"] \
+                 --set scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}] \
                  --set fine_tuning=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}] \
                  --set self_training.epochs=1 --set self_training.batch_size=50 --set teachers=2";
     let text = lab.succeeds(curve);
@@ -137,6 +138,10 @@ fn experiments_go_on_where_they_were() {
     let scratch = scratch.map(|place| weights(&format!("scratch/stratified-20/{place}")));
     assert!(scratch.iter().all(|one| scratch.iter().filter(|other| one == *other).count() == 1));
     assert!(weights("fine-tuned/stratified-20/seed-0") != weights("fine-tuned/stratified-20/seed-0/teacher-1"));
+    // What an encoder found worth a label, all arms of the seed learn from.
+    let chosen: Value = serde_json::from_slice(&lab.read("curve/chosen/typical-20-of-200/seed-0.json")).unwrap();
+    assert_eq!(chosen["images"].as_array().unwrap().len(), 20);
+    assert!(weights("scratch/typical-20/seed-0") != weights("scratch/stratified-20/seed-0"));
     for run in ["table", "curve"] {
         lab.read(&format!("{run}/report.md"));
         serde_json::from_slice::<Value>(&lab.read(&format!("{run}/report.json"))).unwrap();

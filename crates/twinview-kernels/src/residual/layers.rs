@@ -240,7 +240,7 @@ impl Onward for ThroughRelu<'_> {
             let beside = match self.beside {
                 Beside::None => None,
                 Beside::All(lines) => Some(&row(lines)[brick * rows..][..rows]),
-                Beside::Strided(lines, stride) if y % stride == 0 && x % stride == 0 => {
+                Beside::Strided(lines, stride) if y.is_multiple_of(stride) && x.is_multiple_of(stride) => {
                     let width = (each / blocks).div_ceil(stride);
                     let lines = chunk.row(lines, height.div_ceil(stride), width * blocks, y / stride);
                     Some(&lines[(x / stride * blocks + block) * rows..][..rows])

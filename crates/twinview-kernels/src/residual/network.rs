@@ -192,7 +192,8 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// Gradients of the convolution's output, of the scale and of the shift. `sums` are those of layer `index` of `count`.
+    /// Gradients of the convolution's output, of the scale and of the shift. `sums` has those of one or two layers, this one's at
+    /// `index`.
     fn back(&self, gradient: &[Line], sums: &GradientSums, index: usize) -> (Buffer<Line>, Vec<f32>, Vec<f32>) {
         let each = 2 * self.shape.out_blocks() * LANES;
         let sums: GradientSums = sums.iter().map(|sums| sums[index * each..][..each].to_vec()).collect();

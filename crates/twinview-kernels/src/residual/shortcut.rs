@@ -36,6 +36,7 @@ fn source(shape: &BlockShape, y: usize, x: usize) -> usize {
 
 /// A row of outputs: `sources` has the position that each column reads, of `blocks` channel blocks.
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the inner loop of three passes")]
 fn row<S: Simd>(
     simd: S,
     rows: usize,
@@ -60,6 +61,7 @@ fn row<S: Simd>(
 
 /// Row `y` of the outputs of a chunk, of sums that begin with `starts`, one for each output block.
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "in training and outside")]
 pub(super) fn forward_row<S: Simd>(
     simd: S,
     shape: &BlockShape,

@@ -133,8 +133,8 @@ impl Between for SameSides {
     }
 }
 
-/// Compares the fused network with the composed one in double precision, relative to the largest value of its layer or to
-/// 1. The tolerance grows where a channel hardly varies, whose rounding errors normalisation divides by the deviation; see the
+/// Compares the fused network with the composed one in double precision, relative to the largest value of its layer, or to 1
+/// where that is smaller. The tolerance grows where a channel hardly varies, whose rounding errors normalisation divides by the deviation; see the
 /// tests of the stack.
 fn compare(case: &Case) -> Result<(), TestCaseError> {
     let flat: Vec<f32> = flatten(&case.network).into_data().iter::<f32>().collect();

@@ -34,10 +34,18 @@ impl Stored {
     /// The number that `keys` lead to.
     pub(super) fn number(&self, keys: &[&str]) -> Result<f64> {
         let found = keys.iter().try_fold(&self.value, |value, key| value.get(key)).and_then(Value::as_f64);
-        found.ok_or_else(|| {
-            let message = format!("the result lacks {}; remove the file to compute it again", keys.join("."));
-            Error::format(&self.file, message)
-        })
+        found.ok_or_else(|| self.lacks(&keys.join(".")))
+    }
+
+    /// The places at `key`, all of them below `end`.
+    pub(super) fn places(&self, key: &str, end: usize) -> Result<Vec<usize>> {
+        let place = |value: &Value| value.as_u64().map(|place| place as usize).filter(|&place| place < end);
+        let found = self.value[key].as_array().and_then(|values| values.iter().map(place).collect());
+        found.ok_or_else(|| self.lacks(key))
+    }
+
+    fn lacks(&self, what: &str) -> Error {
+        Error::format(&self.file, format!("the result lacks {what}; remove the file to compute it again"))
     }
 }
 

@@ -16,7 +16,8 @@ use super::stored::{Stored, encoder};
 
 use crate::Result;
 use crate::backbone::{initialise, load_state_dict, state_dict};
-use crate::dataset::{Dataset, Portion, Split, split_validation};
+use crate::dataset::{Dataset, Portion, Split, first_k, split_validation, stratified};
+use crate::embedding::{Matrix, extract, most_typical};
 use crate::evaluation::{ClassificationReport, Summary};
 use crate::files;
 use crate::method::{Classifier, ClassifierConfig};
@@ -27,6 +28,7 @@ use crate::training::{
     Context, Origin, RunDir, SelfTraining, fit_linear_head, load_backbone, load_weights, predict, self_train,
     train_classifier,
 };
+use crate::weights::Weights;
 
 /// One way to come by a classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,10 +194,31 @@ impl Experiment<'_> {
         if member == 0 { place } else { place.join(format!("teacher-{member}")) }
     }
 
+    /// The images of `train` whose labels `cell` learns from.
+    fn labelled(&self, cell: Cell, train: &Split, context: &mut Context<'_>) -> Result<Vec<usize>> {
+        let Cell { chosen, budget, seed, .. } = cell;
+        match chosen {
+            Chosen::Stratified => stratified(train, budget, seed),
+            Chosen::First => first_k(train, budget),
+            Chosen::Typical if budget == train.len() => Ok((0..budget).collect()),
+            Chosen::Typical => {
+                let file = format!("chosen/typical-{budget}-of-{}/seed-{seed}.json", train.len());
+                let result = Stored::open(self.run.join(file), || {
+                    let model = load_backbone(self.random(None, seed, context), &self.encoder(seed, context)?)?.0;
+                    let features = extract(&model.backbone, &train.images)?;
+                    let features = Matrix::new(features.values(), features.dimensions())?;
+                    let chosen = most_typical(features, &[], budget, seed)?;
+                    Ok(json!({ "images": chosen.iter().map(|one| one.index).collect::<Vec<_>>() }))
+                })?;
+                result.places("images", train.len())
+            }
+        }
+    }
+
     /// Macro F1 and accuracy of `cell` on the test images.
     fn score(&self, cell: Cell, context: &mut Context<'_>) -> Result<(f64, f64)> {
         let result = Stored::open(self.folder(cell).join("result.json"), || {
-            let labelled = cell.chosen.select(&self.dataset.train, cell.budget, cell.seed)?;
+            let labelled = self.labelled(cell, &self.dataset.train, context)?;
             let way = self.best_way(cell, context)?;
             let model = self.train(cell, way, &self.dataset.train, &labelled, &self.folder(cell), context)?;
             let test = &self.dataset.test;
@@ -219,7 +242,7 @@ impl Experiment<'_> {
         let file = self.run.join(format!("tuning/{}/{}-{budget}.json", arm.name(), chosen.name()));
         let result = Stored::open(file.clone(), || {
             let cell = Cell { budget: budget.min(self.learning.len()), seed: 0, member: 0, ..cell };
-            let labelled = chosen.select(&self.learning, cell.budget, 0)?;
+            let labelled = self.labelled(cell, &self.learning, context)?;
             let mut scores = Vec::new();
             for way in 0..ways {
                 let folder = file.with_extension("").join(format!("way-{way}"));
@@ -307,23 +330,27 @@ impl Experiment<'_> {
         train(&run, context)
     }
 
+    /// The pretrained encoder of `seed`.
+    fn encoder(&self, seed: u64, context: &mut Context<'_>) -> Result<Weights> {
+        let settings = self.recipe.pretraining.clone();
+        let index = seed % self.recipe.pretraining_seeds;
+        let first = settings.plan.seed;
+        encoder(
+            &self.run.join(format!("pretraining/seed-{index}")),
+            &settings.with_seed(first + index),
+            self.dataset,
+            &self.origin,
+            context,
+        )
+    }
+
     /// A linear head on the pretrained encoder. The last one is kept: all fine-tuned teachers of a student begin with it.
     fn pretrained(&self, few: &Split, seed: u64, context: &mut Context<'_>) -> Result<Classifier> {
         let kept = self.last_head.borrow().as_ref().filter(|(of, from, _)| *of == seed && from == few).cloned();
         if let Some((.., state)) = kept {
             return load_state_dict(self.random(None, seed, context), &state);
         }
-        let settings = self.recipe.pretraining.clone();
-        let index = seed % self.recipe.pretraining_seeds;
-        let first = settings.plan.seed;
-        let encoder = encoder(
-            &self.run.join(format!("pretraining/seed-{index}")),
-            &settings.with_seed(first + index),
-            self.dataset,
-            &self.origin,
-            context,
-        )?;
-        let model = load_backbone(self.random(None, seed, context), &encoder)?.0;
+        let model = load_backbone(self.random(None, seed, context), &self.encoder(seed, context)?)?.0;
         let model = fit_linear_head(model, &self.dataset.pool, few, seed)?.0;
         self.last_head.replace(Some((seed, few.clone(), state_dict(&model))));
         Ok(model)

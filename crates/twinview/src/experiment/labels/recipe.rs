@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, Split, first_k, stratified};
+use crate::dataset::Dataset;
 use crate::embedding::Smoothing;
 use crate::training::{Plan, Pretraining, SelfTraining};
 use crate::{Error, Result};
@@ -59,6 +59,9 @@ pub enum Chosen {
     Stratified,
     /// The first ones of the training set.
     First,
+    /// Those that the pretrained encoder finds worth a label, as [`most_typical`](crate::embedding::most_typical) does; all arms get
+    /// the same.
+    Typical,
 }
 
 impl Chosen {
@@ -67,13 +70,7 @@ impl Chosen {
         match self {
             Self::Stratified => "stratified",
             Self::First => "first",
-        }
-    }
-
-    pub(super) fn select(self, split: &Split, budget: usize, seed: u64) -> Result<Vec<usize>> {
-        match self {
-            Self::Stratified => stratified(split, budget, seed),
-            Self::First => first_k(split, budget),
+            Self::Typical => "typical",
         }
     }
 }
@@ -121,7 +118,9 @@ impl LabelRecipe {
             ));
         }
         if self.chosen.is_empty() {
-            return wrong("chosen = [] leaves nothing to train on; name \"stratified\", \"first\" or both".into());
+            return wrong(
+                "chosen = [] leaves nothing to train on; name \"stratified\", \"first\" or \"typical\"".into(),
+            );
         }
         if self.seeds == 0 || self.pretraining_seeds == 0 || self.pretraining_seeds > self.seeds {
             let (seeds, encoders) = (self.seeds, self.pretraining_seeds);

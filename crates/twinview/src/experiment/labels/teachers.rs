@@ -27,7 +27,7 @@ impl Experiment<'_> {
         let place = format!("{}-{budget}", chosen.name());
         let result = Stored::open(self.run.join(format!("tuning/{}/{place}.json", arm.name())), || {
             let budget = budget.min(self.learning.len());
-            let labelled = chosen.select(&self.learning, budget, 0)?;
+            let labelled = self.labelled(Cell { budget, seed: 0, ..cell }, &self.learning, context)?;
             let mut model = |arm: Arm| {
                 let way = self.best_way(Cell { arm, ..cell }, context)?;
                 let folder = self.run.join(format!("tuning/{}/{place}/way-{way}", arm.name()));
