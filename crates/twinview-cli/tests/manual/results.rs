@@ -1,11 +1,13 @@
 //! Numbers in the pages are those of `docs/results`.
 //!
 //! Between `<!-- table: NAME -->` or `<!-- verdict: NAME -->` and `<!-- end -->` stands what the JSON file
-//! `docs/results/NAME/report.json` says. `UPDATE_DOCS=1` writes it.
+//! `docs/results/NAME/report.json` says, and behind `<!-- method: METHOD -->` its row of the table of methods.
+//! `UPDATE_DOCS=1` writes it.
 
 use std::fs;
 
 use serde_json::Value;
+use twinview::report::MethodTable;
 
 use crate::pages::{pages, root};
 
@@ -15,8 +17,30 @@ fn report(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The table of arms.
+/// The table of methods.
+fn methods(report: &Value) -> MethodTable {
+    serde_json::from_value(report["table"].clone()).unwrap()
+}
+
+/// The random encoders and `method`.
+fn method(name: &str) -> String {
+    let mut table = methods(&report("methods"));
+    assert!(table.rows.iter().any(|row| row.name == name), "{name} is in no table");
+    table.rows = table
+        .rows
+        .into_iter()
+        .enumerate()
+        .filter(|(at, row)| *at == 0 || row.name == name)
+        .map(|(_, row)| row)
+        .collect();
+    table.markdown_table()
+}
+
+/// The table of arms, or of methods.
 fn table(report: &Value) -> String {
+    if report.get("table").is_some() {
+        return methods(report).markdown_table() + "\n";
+    }
     let mut table = "| Arm | Labels | Updates | Macro F1 | Accuracy | Article |\n\
                      | --- | ---: | ---: | ---: | ---: | ---: |\n"
         .to_owned();
@@ -34,20 +58,25 @@ fn table(report: &Value) -> String {
     table
 }
 
+const TABLE: &str = "\n<!-- table: ";
+const VERDICT: &str = "\n<!-- verdict: ";
+const METHOD: &str = "\n<!-- method: ";
+
 /// `text` with everything between markers as the results have it, and how many markers there are.
 fn written(text: &str) -> (String, usize) {
     let (mut written, mut rest, mut count) = (String::new(), text, 0);
     while let Some((start, marker)) =
-        ["\n<!-- table: ", "\n<!-- verdict: "].into_iter().filter_map(|marker| Some((rest.find(marker)?, marker))).min()
+        [TABLE, VERDICT, METHOD].into_iter().filter_map(|marker| Some((rest.find(marker)?, marker))).min()
     {
         let body = start + rest[start..].find("-->\n").expect("-->") + 4;
         let end = body + rest[body..].find("<!-- end -->").expect("<!-- end -->");
-        let report = report(rest[start + marker.len()..body - 5].trim());
+        let name = rest[start + marker.len()..body - 5].trim();
         written.push_str(&rest[..body]);
-        written.push_str(&match marker.contains("table") {
-            true => table(&report),
-            // On lines of their own, a blank one between, so that Markdown does not read the markers into it.
-            false => format!("\n{}\n\n", report["verdict"].as_str().unwrap()),
+        // On lines of their own, a blank one between, so that Markdown does not read the markers into it.
+        written.push_str(&match marker {
+            METHOD => format!("\n{}\n\n", method(name)),
+            VERDICT => format!("\n{}\n\n", report(name)["verdict"].as_str().unwrap()),
+            _ => table(&report(name)),
         });
         rest = &rest[end..];
         count += 1;
@@ -80,6 +109,8 @@ fn reports_say_the_same_in_markdown_and_json() {
         assert!(text.contains(&table(&report)), "{name}: {}", table(&report));
         assert!(text.contains(report["verdict"].as_str().unwrap()), "{name}");
     }
+    let text = fs::read_to_string(root().join("docs/results/methods/report.md")).unwrap();
+    assert!(text.contains(&table(&report("methods"))), "{text}");
 }
 
 /// A score in a sentence, such as 0.832 ± 0.001, stands in a report too.
