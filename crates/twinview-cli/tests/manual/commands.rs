@@ -84,7 +84,7 @@ fn small(line: &str) -> Result<String, String> {
         ("holdout=", 50),
         ("watch.labels=", 40),
         ("pretraining.epochs=", 1),
-        ("--count ", 40),
+        ("--count ", 10),
     ] {
         line = with_number(&line, key, number);
     }
