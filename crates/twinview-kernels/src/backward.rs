@@ -80,8 +80,20 @@ pub(crate) struct Inverse {
 }
 
 impl Inverse {
+    /// Each group's, from its sums over `count` values a channel.
+    pub(crate) fn of_groups(
+        sums: &GradientSums,
+        count: usize,
+        moments: &[Moments],
+        affines: &[Affine],
+        epsilon: f32,
+    ) -> Vec<Self> {
+        let groups = sums.iter().zip(moments).zip(affines);
+        groups.map(|((sums, moments), affine)| Self::new(sums, count, moments, affine, epsilon)).collect()
+    }
+
     /// From one group's sums over `count` values a channel.
-    pub(crate) fn new(sums: &[f64], count: usize, moments: &Moments, affine: &Affine, epsilon: f32) -> Self {
+    fn new(sums: &[f64], count: usize, moments: &Moments, affine: &Affine, epsilon: f32) -> Self {
         let padded = sums.len() / 2;
         let mut average = Vec::with_capacity(padded);
         let mut slope = Vec::with_capacity(padded);

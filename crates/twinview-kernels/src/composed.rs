@@ -1,6 +1,6 @@
 //! The stack composed of Burn's own operations: for other devices, and as the reference in tests.
 
-use burn::tensor::{Tensor, TensorData, activation::relu, module::conv2d, ops::ConvOptions};
+use burn::tensor::{Device, Tensor, TensorData, activation::relu, module::conv2d, ops::ConvOptions};
 
 use crate::layout::Pixel;
 use crate::operation::{BatchStatistics, Block, RunningStatistics};
@@ -78,21 +78,31 @@ pub(crate) fn conv_relu_bn_stack_inference(
 /// See [`crate::conv_relu_bn_stack_of_bytes`].
 pub(crate) fn conv_relu_bn_stack_of_bytes(
     pixels: &[u8],
-    [channels, height, width]: [usize; 3],
+    size: [usize; 3],
     blocks: &[Block],
     running: &[RunningStatistics],
 ) -> Vec<f32> {
     /// Images a pass: what lies between the blocks must fit the device's memory.
     const BATCH: usize = 512;
+    let device = blocks.first().expect("a stack has at least one block").weight.device().inner();
+    of_bytes(pixels, size, BATCH, &device, |images| conv_relu_bn_stack_inference(images, blocks, running))
+}
+
+/// What `infer` makes of images of bytes, which are taken as 0 to 1, on `device`, `batch` of them a pass.
+pub(crate) fn of_bytes(
+    pixels: &[u8],
+    [channels, height, width]: [usize; 3],
+    batch: usize,
+    device: &Device,
+    infer: impl Fn(Tensor<4>) -> Tensor<2>,
+) -> Vec<f32> {
     let each = channels * height * width;
     assert!(each > 0 && pixels.len().is_multiple_of(each), "whole images of {each} values");
-    let device = blocks.first().expect("a stack has at least one block").weight.device().inner();
     let mut features = Vec::new();
-    for bytes in pixels.chunks(BATCH * each) {
+    for bytes in pixels.chunks(batch * each) {
         let values: Vec<f32> = bytes.iter().map(|byte| byte.value()).collect();
         let data = TensorData::new(values, [bytes.len() / each, channels, height, width]);
-        let output = conv_relu_bn_stack_inference(Tensor::from_data(data, &device), blocks, running);
-        features.extend(output.into_data_as::<f32>().iter::<f32>());
+        features.extend(infer(Tensor::from_data(data, device)).into_data_as::<f32>().iter::<f32>());
     }
     features
 }

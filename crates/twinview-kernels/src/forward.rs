@@ -4,7 +4,7 @@ use fearless_simd::{Level, Simd, dispatch};
 use rayon::prelude::*;
 
 use crate::convolve::{Convolution, Scratch, Spans};
-use crate::normalise::{MOMENTS, Moments, add_brick, by_group};
+use crate::normalise::{MOMENTS, Moments, add_brick};
 use crate::pack::ForwardWeights;
 use crate::plan::{BlockShape, Chunk, Span, TAPS, rows, tasks};
 use crate::tile::{Finish, LANES, Line, panel_from_planes};
@@ -135,10 +135,7 @@ pub(crate) fn block(
         });
     });
     let count = batch / groups * shape.out_positions();
-    let moments = by_group(&moments, MOMENTS * channels, chunks, groups)
-        .iter()
-        .map(|moments| Moments::new(moments, count, shape.out_channels))
-        .collect();
+    let moments = Moments::of_groups(&moments, MOMENTS * channels, chunks, groups, count, shape.out_channels);
     (out, moments)
 }
 

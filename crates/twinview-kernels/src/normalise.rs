@@ -98,6 +98,18 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// Each group's, from the moments of tasks, `[task][3][padded channels]`, of `count` values a channel in a group.
+    pub(crate) fn of_groups(
+        tasks: &[f64],
+        each: usize,
+        chunks: &[Chunk],
+        groups: usize,
+        count: usize,
+        channels: usize,
+    ) -> Vec<Self> {
+        by_group(tasks, each, chunks, groups).iter().map(|moments| Self::new(moments, count, channels)).collect()
+    }
+
     /// From a group's moments of `count` values a channel.
     pub(crate) fn new(moments: &[f64], count: usize, channels: usize) -> Self {
         let padded = moments.len() / MOMENTS;
@@ -125,6 +137,11 @@ impl Affine {
     /// For each group what leaves values as they are.
     pub(crate) fn identities(channels: usize, groups: usize) -> Vec<Self> {
         vec![Self { scale: vec![1.0; channels], shift: vec![0.0; channels] }; groups]
+    }
+
+    /// Behind a layer, for each group.
+    pub(crate) fn of_groups(moments: &[Moments], gamma: &[f32], beta: &[f32], epsilon: f32) -> Vec<Self> {
+        moments.iter().map(|m| Self::new(&m.mean, &m.variance, gamma, beta, epsilon)).collect()
     }
 
     pub(crate) fn new(mean: &[f32], variance: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) -> Self {

@@ -123,13 +123,46 @@ fn run(input: &FlexTensor, parameters: &FlexTensor, layout: &Layout) -> (FlexTen
     let blocks = layout.parameters(slice(parameters));
     let (features, tape) = stack::forward(Level::new(), slice(input), layout.groups, &layout.shapes, &blocks);
     let width = layout.shapes[layout.shapes.len() - 1].out_features();
-    let mut statistics = Vec::new();
-    for groups in tape.moments() {
-        statistics.extend(groups.iter().flat_map(|moments| &moments.mean));
-        statistics.extend(groups.iter().flat_map(|moments| &moments.variance));
+    let statistics = statistics(tape.moments().iter().map(Vec::as_slice));
+    let batch = features.len() / width;
+    (tensor(features, [batch, width]), statistics, tape)
+}
+
+/// Each layer's statistics of the groups, flat: `[layer][mean, variance][group][channel]`.
+pub(crate) fn statistics<'a>(layers: impl Iterator<Item = &'a [Moments]>) -> FlexTensor {
+    let mut values = Vec::new();
+    for groups in layers {
+        values.extend(groups.iter().flat_map(|moments| &moments.mean));
+        values.extend(groups.iter().flat_map(|moments| &moments.variance));
     }
-    let (batch, count) = (features.len() / width, statistics.len());
-    (tensor(features, [batch, width]), tensor(statistics, [count]), tape)
+    let count = values.len();
+    tensor(values, [count])
+}
+
+/// What [`statistics`] made flat, for layers of so many `channels`.
+pub(crate) fn by_layer(
+    statistics: &Tensor<1>,
+    groups: usize,
+    channels: impl IntoIterator<Item = usize>,
+) -> Vec<BatchStatistics> {
+    let mut start = 0;
+    let take = |channels: usize| {
+        let count = 2 * groups * channels;
+        start += count;
+        BatchStatistics::new(statistics.clone().narrow(0, start - count, count), groups, channels)
+    };
+    channels.into_iter().map(take).collect()
+}
+
+/// The values of `tensor`, which is on the CPU.
+pub(crate) fn on_cpu<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    tensor.inner().try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous()
+}
+
+/// Running statistics as the slice functions take them.
+pub(crate) fn running_moments(running: &[RunningStatistics]) -> Vec<Moments> {
+    let values = |tensor: &Tensor<1>| slice(&on_cpu(tensor.clone())).to_vec();
+    running.iter().map(|one| Moments { mean: values(&one.mean), variance: values(&one.variance) }).collect()
 }
 
 impl StackBackend for Flex {
@@ -250,14 +283,7 @@ pub fn conv_relu_bn_stack(input: Tensor<4>, blocks: &[Block], groups: usize) -> 
     let (features, statistics) =
         <Dispatch as StackBackend>::conv_relu_bn(input.into_dispatch(), flatten(blocks).into_dispatch(), layout);
     let statistics = Tensor::<1>::from_dispatch(statistics);
-    let mut start = 0;
-    let mut take = |channels: usize| {
-        let part = statistics.clone().narrow(0, start, 2 * groups * channels);
-        start += 2 * groups * channels;
-        BatchStatistics::new(part, groups, channels)
-    };
-    let statistics = channels.into_iter().map(&mut take).collect();
-    (Tensor::from_dispatch(features), statistics)
+    (Tensor::from_dispatch(features), by_layer(&statistics, groups, channels))
 }
 
 /// Runs `blocks` on `input` `[batch, channels, height, width]`, normalised by the given statistics, one a block.
@@ -273,8 +299,7 @@ pub fn conv_relu_bn_stack_inference(input: Tensor<4>, blocks: &[Block], running:
         return composed::conv_relu_bn_stack_inference(input, blocks, running);
     }
     let (size, batch) = (input.dims(), input.dims()[0]);
-    let input = input.try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous();
-    let features = infer(slice(&input), size, blocks, running);
+    let features = infer(slice(&on_cpu(input)), size, blocks, running);
     let width = features.len() / batch;
     Tensor::from_primitive::<Flex>(tensor(features, [batch, width]))
 }
@@ -302,16 +327,6 @@ pub fn conv_relu_bn_stack_of_bytes(
 /// The features of `input`, of the given size, by the fused kernels.
 fn infer<P: Pixel>(input: &[P], size: [usize; 4], blocks: &[Block], running: &[RunningStatistics]) -> Vec<f32> {
     let layout = Layout::new(size, blocks, 1);
-    let values = |tensor: Tensor<1>| -> FlexTensor {
-        tensor.inner().try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous()
-    };
-    let moments: Vec<Moments> = running
-        .iter()
-        .map(|running| Moments {
-            mean: slice(&values(running.mean.clone())).to_vec(),
-            variance: slice(&values(running.variance.clone())).to_vec(),
-        })
-        .collect();
-    let parameters = values(flatten(blocks));
-    inference(Level::new(), input, &layout.shapes, &layout.parameters(slice(&parameters)), &moments)
+    let parameters = on_cpu(flatten(blocks));
+    inference(Level::new(), input, &layout.shapes, &layout.parameters(slice(&parameters)), &running_moments(running))
 }

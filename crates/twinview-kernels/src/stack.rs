@@ -70,7 +70,7 @@ impl Tape {
 }
 
 fn affines(moments: &[Moments], block: &BlockParameters) -> Vec<Affine> {
-    moments.iter().map(|m| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon)).collect()
+    Affine::of_groups(moments, block.gamma, block.beta, block.epsilon)
 }
 
 /// Runs the blocks in training mode on `input`, `[batch, channels, height, width]`, of which `groups` equal
@@ -144,12 +144,7 @@ pub fn backward(
     for index in (0..shapes.len()).rev() {
         let (shape, block, moments) = (&shapes[index], &blocks[index], &tape.moments[index]);
         let count = batch / groups * shape.out_positions();
-        let inverses: Vec<Inverse> = affines(moments, block)
-            .iter()
-            .zip(&sums)
-            .zip(moments)
-            .map(|((affine, sums), moments)| Inverse::new(sums, count, moments, affine, block.epsilon))
-            .collect();
+        let inverses = Inverse::of_groups(&sums, count, moments, &affines(moments, block), block.epsilon);
         let (gamma, beta) = backward::scale_and_shift(shape, &sums, moments, block.epsilon);
         let values = &tape.values[index];
         if index == 0 {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use twinview::dataset::{Dataset, Part};
 use twinview::embedding::{Matrix, extract, most_typical};
+use twinview::report::csv_table;
 use twinview::training::open_weights;
 use twinview::{Error, Result};
 
@@ -30,15 +31,10 @@ pub(crate) fn select(args: &SelectArgs) -> Result<()> {
     let features = Matrix::new(features.values(), features.dimensions())?;
     let chosen = most_typical(features, &labelled, args.count, args.seed)?;
     let name = names(&dataset, Part::Pool);
-    let failed = |error: csv::Error| Error::Config(format!("the table cannot be written: {error}"));
-    let mut table = csv::Writer::from_writer(Vec::new());
-    table.write_record(["file", "label", "stands_for", "typicality"]).map_err(failed)?;
-    for one in chosen {
-        let (stands_for, typicality) = (one.stands_for.to_string(), format!("{:.4}", one.typicality));
-        table.write_record([&name(one.index), "", &stands_for, &typicality]).map_err(failed)?;
-    }
-    let bytes = table.into_inner().map_err(|error| failed(error.into_error().into()))?;
-    print_or_write(&String::from_utf8_lossy(&bytes), args.out.as_deref())
+    let rows = chosen
+        .iter()
+        .map(|one| [name(one.index), String::new(), one.stands_for.to_string(), format!("{:.4}", one.typicality)]);
+    print_or_write(&csv_table(["file", "label", "stands_for", "typicality"], rows)?, args.out.as_deref())
 }
 
 /// What tables call the images of `part`: by their files, or else by their numbers.

@@ -1,9 +1,9 @@
 //! The network composed of Burn's own operations.
 
-use burn::tensor::{Tensor, TensorData, activation::relu, module::conv2d, ops::ConvOptions};
+use burn::tensor::{Tensor, activation::relu, module::conv2d, ops::ConvOptions};
 
 use super::{ConvNorm, LayerStatistics, ResidualNetwork};
-use crate::layout::Pixel;
+use crate::composed::of_bytes;
 use crate::operation::{BatchStatistics, RunningStatistics};
 
 /// What stands behind the convolutions.
@@ -86,22 +86,14 @@ pub(crate) fn infer(images: Tensor<4>, network: &ResidualNetwork, running: &[Run
 /// See [`super::residual_network_of_bytes`].
 pub(crate) fn infer_bytes(
     pixels: &[u8],
-    [channels, height, width]: [usize; 3],
+    size: [usize; 3],
     network: &ResidualNetwork,
     running: &[RunningStatistics],
 ) -> Vec<f32> {
     /// Images a pass: what lies between the layers must fit the device's memory.
     const BATCH: usize = 128;
-    let each = channels * height * width;
     let device = network.stem.weight.device().inner();
-    let mut features = Vec::new();
-    for bytes in pixels.chunks(BATCH * each) {
-        let values: Vec<f32> = bytes.iter().map(|byte| byte.value()).collect();
-        let data = TensorData::new(values, [bytes.len() / each, channels, height, width]);
-        let output = infer(Tensor::from_data(data, &device), network, running);
-        features.extend(output.into_data_as::<f32>().iter::<f32>());
-    }
-    features
+    of_bytes(pixels, size, BATCH, &device, |images| infer(images, network, running))
 }
 
 /// The features of `images`.

@@ -10,7 +10,7 @@ mod shortcut;
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 
-use crate::operation::{BatchStatistics, RunningStatistics, fused, slice, tensor};
+use crate::operation::{BatchStatistics, RunningStatistics, fused, on_cpu, slice, tensor};
 
 /// A convolution without bias and the batch normalisation behind it.
 #[derive(Clone, Debug)]
@@ -90,8 +90,7 @@ pub fn residual_network_inference(
         return composed::infer(images, network, running);
     }
     let (size, batch) = (images.dims(), images.dims()[0]);
-    let images = images.try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous();
-    let features = operation::infer(slice(&images), size, network, running);
+    let features = operation::infer(slice(&on_cpu(images)), size, network, running);
     let width = features.len() / batch;
     Tensor::from_primitive::<Flex>(tensor(features, [batch, width]))
 }

@@ -124,8 +124,7 @@ impl Tape {
 
 /// The normalisation behind a layer, for each group.
 fn affines(layer: &Convolved, parameters: &Parameters, epsilon: f32) -> Vec<Affine> {
-    let of = |m: &Moments| Affine::new(&m.mean, &m.variance, parameters.gamma, parameters.beta, epsilon);
-    layer.moments.iter().map(of).collect()
+    Affine::of_groups(&layer.moments, parameters.gamma, parameters.beta, epsilon)
 }
 
 /// A 3 × 3 convolution, and its statistics.
@@ -200,9 +199,7 @@ impl Layer<'_> {
         let count = self.batch.images() / self.batch.groups * self.shape.out_positions();
         let moments = &self.convolved.moments;
         let affines = affines(self.convolved, self.parameters, self.epsilon);
-        let inverses: Vec<_> = (sums.iter().zip(moments).zip(&affines))
-            .map(|((sums, moments), affine)| Inverse::new(sums, count, moments, affine, self.epsilon))
-            .collect();
+        let inverses = Inverse::of_groups(&sums, count, moments, &affines, self.epsilon);
         let (gamma, beta) = scale_and_shift(self.shape, &sums, moments, self.epsilon);
         let back = through_normalisation(self.batch, self.shape, gradient, &self.convolved.values, &inverses);
         (back, gamma, beta)

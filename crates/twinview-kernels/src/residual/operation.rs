@@ -20,8 +20,7 @@ use super::inference::inference;
 use super::network::{self, BlockShapes, LayerValues, Shapes, Tape};
 use super::{ConvNorm, LayerStatistics, ResidualNetwork};
 use crate::layout::Pixel;
-use crate::normalise::Moments;
-use crate::operation::{BatchStatistics, RunningStatistics, slice, tensor};
+use crate::operation::{RunningStatistics, by_layer, on_cpu, running_moments, slice, statistics, tensor};
 use crate::plan::BlockShape;
 
 /// The parts of a network that are not tensors.
@@ -104,13 +103,9 @@ fn run(images: &FlexTensor, parameters: &FlexTensor, layout: &Layout) -> (FlexTe
     let layers = layout.parameters(slice(parameters));
     let (features, tape) = network::forward(Level::new(), slice(images), layout.groups, &layout.shapes, &layers);
     let width = layout.shapes.last().out_channels;
-    let mut statistics = Vec::new();
-    for groups in tape.moments() {
-        statistics.extend(groups.iter().flat_map(|moments| &moments.mean));
-        statistics.extend(groups.iter().flat_map(|moments| &moments.variance));
-    }
-    let (batch, count) = (features.len() / width, statistics.len());
-    (tensor(features, [batch, width]), tensor(statistics, [count]), tape)
+    let statistics = statistics(tape.moments());
+    let batch = features.len() / width;
+    (tensor(features, [batch, width]), statistics, tape)
 }
 
 impl ResidualBackend for Flex {
@@ -185,16 +180,12 @@ pub(super) fn train(images: Tensor<4>, network: &ResidualNetwork, groups: usize)
     let layers = layout.shapes.layers();
     let (features, statistics) =
         <Dispatch as ResidualBackend>::residual(images.into_dispatch(), flatten(network).into_dispatch(), layout);
-    let statistics = Tensor::<1>::from_dispatch(statistics);
-    let mut start = 0;
-    let of = |(shape, _): (BlockShape, usize)| {
-        let count = 2 * groups * shape.out_channels;
-        let part = statistics.clone().narrow(0, start, count);
-        start += count;
-        let batch_statistics = BatchStatistics::new(part, groups, shape.out_channels);
-        LayerStatistics { batch: batch_statistics, count: batch / groups * shape.out_positions() }
-    };
-    (Tensor::from_dispatch(features), layers.into_iter().map(of).collect())
+    let statistics =
+        by_layer(&Tensor::from_dispatch(statistics), groups, layers.iter().map(|(shape, _)| shape.out_channels));
+    let count = |shape: &BlockShape| batch / groups * shape.out_positions();
+    let statistics = statistics.into_iter().zip(&layers);
+    let statistics = statistics.map(|(batch, (shape, _))| LayerStatistics { batch, count: count(shape) });
+    (Tensor::from_dispatch(features), statistics.collect())
 }
 
 /// The features of `images`, of the given size, by running statistics.
@@ -204,17 +195,7 @@ pub(super) fn infer<P: Pixel>(
     network: &ResidualNetwork,
     running: &[RunningStatistics],
 ) -> Vec<f32> {
-    let values = |tensor: Tensor<1>| -> FlexTensor {
-        tensor.inner().try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous()
-    };
-    let moments: Vec<Moments> = running
-        .iter()
-        .map(|running| Moments {
-            mean: slice(&values(running.mean.clone())).to_vec(),
-            variance: slice(&values(running.variance.clone())).to_vec(),
-        })
-        .collect();
     let layout = Layout::new(size, network, 1);
-    let parameters = values(flatten(network));
-    inference(Level::new(), images, &layout.shapes, &layout.parameters(slice(&parameters)), &moments)
+    let parameters = on_cpu(flatten(network));
+    inference(Level::new(), images, &layout.shapes, &layout.parameters(slice(&parameters)), &running_moments(running))
 }

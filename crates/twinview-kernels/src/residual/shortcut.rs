@@ -4,7 +4,7 @@ use fearless_simd::{Simd, dispatch};
 use rayon::prelude::*;
 
 use super::layers::{Batch, Convolved};
-use crate::normalise::{MOMENTS, Moments, add_brick, by_group};
+use crate::normalise::{MOMENTS, Moments, add_brick};
 use crate::plan::{BlockShape, parts, rows};
 use crate::tile::{Finish, LANES, Line, Start, Step, block_products, panel};
 use crate::workspace::Buffer;
@@ -96,8 +96,7 @@ pub(super) fn forward(batch: Batch, shape: &BlockShape, weight: &[f32], input: &
         });
     });
     let count = batch.images() / batch.groups * shape.out_positions();
-    let moments = by_group(&moments, each, batch.chunks, batch.groups);
-    let moments = moments.iter().map(|moments| Moments::new(moments, count, shape.out_channels)).collect();
+    let moments = Moments::of_groups(&moments, each, batch.chunks, batch.groups, count, shape.out_channels);
     Convolved { values, moments }
 }
 

@@ -131,6 +131,7 @@ impl<'a> Space<'a> {
     }
 }
 
-fn length(row: &[f32]) -> f64 {
+/// The Euclidean length of `row`.
+pub(super) fn length(row: &[f32]) -> f64 {
     row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
 }

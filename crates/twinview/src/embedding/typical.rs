@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::kmeans::KMeans;
+use super::space::length;
 use super::{Matrix, Metric, knn_within};
 use crate::{Error, Result};
 
@@ -42,8 +43,7 @@ pub fn most_typical(features: Matrix<'_>, labelled: &[usize], count: usize, seed
     let columns = features.columns();
     let mut unit = features.values().to_vec();
     for row in unit.chunks_exact_mut(columns) {
-        let length = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-        let scale = (1.0 / length.max(1e-12)) as f32;
+        let scale = (1.0 / length(row).max(1e-12)) as f32;
         row.iter_mut().for_each(|value| *value *= scale);
     }
     let unit = Matrix::new(&unit, columns)?;

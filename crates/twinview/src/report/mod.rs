@@ -40,4 +40,4 @@ mod predictions;
 pub use comparison::{ArmResult, Comparison, Role};
 pub use label_curve::{LabelCurve, LabelPoint};
 pub use method_table::{MethodRow, MethodTable};
-pub use predictions::Prediction;
+pub use predictions::{Prediction, csv_table};

@@ -40,16 +40,24 @@ impl Prediction {
     /// # Errors
     /// When there is no memory for it.
     pub fn csv(predictions: &[Self]) -> Result<String> {
-        let failed = |error: csv::Error| Error::Config(format!("the table cannot be written: {error}"));
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(["file", "label", "predicted", "probability"]).map_err(failed)?;
-        for Self { file, label, class, probability } in predictions {
-            let probability = format!("{probability:.4}");
-            writer.write_record([file, label.as_deref().unwrap_or_default(), class, &probability]).map_err(failed)?;
-        }
-        let bytes = writer.into_inner().map_err(|error| failed(error.into_error().into()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let row = |Self { file, label, class, probability }: &Self| {
+            [file.clone(), label.clone().unwrap_or_default(), class.clone(), format!("{probability:.4}")]
+        };
+        csv_table(["file", "label", "predicted", "probability"], predictions.iter().map(row))
     }
+}
+
+/// `rows` below their `header` as comma-separated values.
+///
+/// # Errors
+/// When there is no memory for it.
+pub fn csv_table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Result<String> {
+    let failed = |error: csv::Error| Error::Config(format!("the table cannot be written: {error}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header).map_err(failed)?;
+    rows.into_iter().try_for_each(|row| writer.write_record(row)).map_err(failed)?;
+    let bytes = writer.into_inner().map_err(|error| failed(error.into_error().into()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
