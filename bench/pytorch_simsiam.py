@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PyTorch timing baseline: the article's SimSiam training step on Fashion-MNIST, or that of a ResNet-18.
+"""PyTorch timing baseline: the article's SimSiam training step on Fashion-MNIST, or that of another encoder.
 
 The peer that every speed claim is measured against, in the same run, on the same
 machine. One step = draw a batch of uint8 images, make two RandAugment(num_ops=5)
@@ -13,7 +13,8 @@ milliseconds for augmentation and for the step, images per second counting both,
 images per second of feature extraction (evaluation mode, no gradients, batches of 512).
 
 With --backbone resnet18 the encoder is torchvision's for small images (a stem of 3 × 3, no
-max-pooling), --width channels wide, with the heads of Twinview's recipe for it.
+max-pooling), --width channels wide, with the heads of Twinview's recipe for it; with --backbone vit
+a vision transformer of six blocks, --width wide, with the article's heads.
 """
 import argparse
 import gzip
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.transforms import RandAugment
 
@@ -65,13 +67,53 @@ class NarrowResNet(ResNet):
             setattr(self, f"layer{number + 1}", layer)
 
 
-def with_resnet(width: int) -> SimSiam:
+class Block(nn.Module):
+    """A transformer's block as in timm, with heads that are 32 wide."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        count, length, width = x.shape
+        queries, keys, values = self.qkv(self.norm1(x)).reshape(count, length, 3, -1, 32).permute(2, 0, 3, 1, 4)
+        seen = functional.scaled_dot_product_attention(queries, keys, values)
+        x = x + self.proj(seen.transpose(1, 2).reshape(count, length, width))
+        return x + self.mlp(self.norm2(x))
+
+
+class Vit(nn.Module):
+    """Twinview's vision transformer: patches of 4 × 4 whose projection is frozen, and a class token."""
+
+    def __init__(self, width: int, depth: int = 6) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, 4, stride=4).requires_grad_(False)
+        self.cls = nn.Parameter(torch.zeros(1, 1, width))
+        self.register_buffer("positions", torch.randn(1, 49, width))
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        patches = self.patches(x).flatten(2).transpose(1, 2) + self.positions
+        tokens = self.blocks(torch.cat([self.cls.expand(len(x), -1, -1), patches], 1))
+        return self.norm(tokens[:, 0])
+
+
+def network(backbone: str, width: int | None) -> SimSiam:
     model = SimSiam()
-    model.backbone = NarrowResNet(width)
-    model.projector = nn.Sequential(
-        nn.Linear(8 * width, 2048), nn.BatchNorm1d(2048), nn.ReLU(), nn.Linear(2048, 2048), nn.BatchNorm1d(2048)
-    )
-    model.predictor = nn.Sequential(nn.Linear(2048, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, 2048))
+    if backbone == "resnet18":
+        width = width or 64
+        model.backbone = NarrowResNet(width)
+        model.projector = nn.Sequential(
+            nn.Linear(8 * width, 2048), nn.BatchNorm1d(2048), nn.ReLU(), nn.Linear(2048, 2048), nn.BatchNorm1d(2048)
+        )
+        model.predictor = nn.Sequential(nn.Linear(2048, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, 2048))
+    elif backbone == "vit":
+        width = width or 192
+        model.backbone = Vit(width)
+        model.predictor = nn.Sequential(nn.Linear(width, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, width))
     return model
 
 
@@ -83,15 +125,15 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=8)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--backbone", choices=["conv", "resnet18"], default="conv")
-    parser.add_argument("--width", type=int, default=64, help="channels of the ResNet's stem")
+    parser.add_argument("--backbone", choices=["conv", "resnet18", "vit"], default="conv")
+    parser.add_argument("--width", type=int, help="channels of the ResNet's stem (default: 64); of a token (192)")
     parser.add_argument("--extract", type=int, help="images that features are extracted from (default: all)")
     args = parser.parse_args()
 
     torch.manual_seed(0)
     device = torch.device(args.device)
     images = read_images(args.data).to(device)
-    model = (SimSiam() if args.backbone == "conv" else with_resnet(args.width)).to(device)
+    model = network(args.backbone, args.width).to(device)
     if args.mode == "channels_last":
         model = model.to(memory_format=torch.channels_last)
     forward = torch.compile(model) if args.mode == "compile" else model

@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData, activation::relu, module::conv2d, ops::ConvOptions};
 
 use crate::layout::Pixel;
-use crate::operation::{BatchStatistics, Block, RunningStatistics};
+use crate::operation::Block;
+use crate::statistics::{BatchStatistics, RunningStatistics};
 
 fn convolve(input: Tensor<4>, block: &Block) -> Tensor<4> {
     let stride = [block.stride; 2];

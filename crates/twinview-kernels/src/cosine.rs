@@ -16,7 +16,7 @@ use burn_flex::FlexTensor;
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
-use crate::operation::{fused, slice, tensor};
+use crate::network::{fused, slice, tensor};
 use crate::tile::LANES;
 
 /// Least length a vector is taken to have, PyTorch's choice.

@@ -165,7 +165,7 @@ pub(crate) fn block_to_activations<S: Simd, P: Pixel>(
 
 /// Makes the rows of sixteen lines its columns: squares of 4×4, which the registers hold, one by one.
 #[inline(always)]
-fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES] {
+pub(crate) fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES] {
     let mut out = [Line::ZERO; LANES];
     for (row, lines) in tile.as_chunks::<4>().0.iter().enumerate() {
         for (column, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {

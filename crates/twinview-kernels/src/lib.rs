@@ -17,6 +17,9 @@
 //! [`residual_network`] does the same for residual networks of basic blocks. There a ReLU stands behind the normalisation, so its
 //! values are stored as well, and both ways into a block's input meet while the gradient is in the cache.
 //!
+//! [`transformer_first_token`] runs the blocks of a vision transformer. A few images at a time pass all of them, so that what lies
+//! between stays in the cache, and the last block makes only what the class token asks for.
+//!
 //! The vector instructions (AVX-512, AVX2 with FMA, NEON, or a portable path) are chosen when the program runs.
 //!
 //! Heads and losses have operations of their own: [`linear`], [`batch_norm`], [`negative_cosine_similarity`], and
@@ -32,6 +35,7 @@ mod forward;
 mod inference;
 mod layout;
 mod linear;
+mod network;
 mod normalise;
 mod operation;
 mod pack;
@@ -42,9 +46,11 @@ mod residual;
 mod rows_norm;
 mod simsiam;
 mod stack;
+mod statistics;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod transformer;
 mod weight_gradient;
 mod weight_products;
 mod workspace;
@@ -55,10 +61,7 @@ pub use inference::inference;
 pub use layout::Pixel;
 pub use linear::linear;
 pub use normalise::Moments;
-pub use operation::{
-    BatchStatistics, Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference,
-    conv_relu_bn_stack_of_bytes,
-};
+pub use operation::{Block, conv_relu_bn_stack, conv_relu_bn_stack_inference, conv_relu_bn_stack_of_bytes};
 pub use plan::BlockShape;
 pub use residual::{
     ConvNorm, LayerStatistics, ResidualBlock, ResidualNetwork, residual_network, residual_network_inference,
@@ -67,3 +70,5 @@ pub use residual::{
 pub use rows_norm::batch_norm;
 pub use simsiam::{Predictor, simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};
+pub use statistics::{BatchStatistics, RunningStatistics};
+pub use transformer::{LayerNorm, TokenLinear, Transformer, TransformerBlock, transformer_first_token};

@@ -14,7 +14,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use fearless_simd::Level;
 
-use crate::operation::{fused, slice, tensor};
+use crate::network::{fused, slice, tensor};
 use crate::product::{Panels, column_sums, columns_by_columns, rows_by_panels};
 
 #[backend_extension(Autodiff, Flex)]

@@ -1,26 +1,16 @@
-//! The stack as a Burn operation: fused on the CPU, composed of Burn's own operations elsewhere.
+//! The stack on tensors: fused on the CPU, composed of Burn's own operations elsewhere.
 
-use burn::backend::{
-    Autodiff, Dispatch, Flex,
-    autodiff::{
-        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-        grads::Gradients,
-        ops::{Backward, Ops, OpsKind},
-    },
-    backend_extension,
-    tensor::FloatTensor,
-};
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use burn_flex::FlexTensor;
+use burn::backend::Flex;
+use burn::tensor::Tensor;
 use fearless_simd::Level;
-use std::sync::Arc;
 
 use crate::composed;
 use crate::inference::inference;
 use crate::layout::Pixel;
-use crate::normalise::Moments;
+use crate::network::{self, Network, Pass, fused, on_cpu, slice, tensor};
 use crate::plan::BlockShape;
-use crate::stack::{self, BlockParameters, Tape};
+use crate::stack::{self, BlockParameters};
+use crate::statistics::{self, BatchStatistics, RunningStatistics};
 
 /// One block: 3×3 convolution with padding 1, bias, ReLU, batch normalisation.
 #[derive(Clone, Debug)]
@@ -37,33 +27,6 @@ pub struct Block {
     pub stride: usize,
     /// Added to the variance.
     pub epsilon: f32,
-}
-
-/// Batch statistics of one block, with which running statistics can be updated. No gradient flows through them.
-#[derive(Clone, Debug)]
-pub struct BatchStatistics {
-    /// Mean over a group's images and positions, `[groups, channels]`.
-    pub mean: Tensor<2>,
-    /// Biased variance over a group's images and positions, `[groups, channels]`.
-    pub variance: Tensor<2>,
-}
-
-impl BatchStatistics {
-    /// From flat statistics, `[mean, variance][group][channel]`.
-    pub(crate) fn new(statistics: Tensor<1>, groups: usize, channels: usize) -> Self {
-        let [mean, variance] = [0, groups * channels]
-            .map(|start| statistics.clone().inner().narrow(0, start, groups * channels).reshape([groups, channels]));
-        Self { mean, variance }
-    }
-}
-
-/// Statistics that a block normalises with outside training.
-#[derive(Clone, Debug)]
-pub struct RunningStatistics {
-    /// Running mean `[channels]`.
-    pub mean: Tensor<1>,
-    /// Running variance `[channels]`.
-    pub variance: Tensor<1>,
 }
 
 /// The parts of a stack that are not tensors.
@@ -100,134 +63,18 @@ impl Layout {
     }
 }
 
-/// The fused stack. The second output holds the statistics: `[block][mean, variance][group][channel]`, flat.
-#[backend_extension(Autodiff, Flex)]
-trait StackBackend: burn::backend::Backend {
-    fn conv_relu_bn(
-        input: FloatTensor<Self>,
-        parameters: FloatTensor<Self>,
-        layout: Layout,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-}
-
-pub(crate) fn slice(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice().expect("a contiguous f32 tensor")
-}
-
-pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape.into()))
-}
-
-/// Runs the forward pass: features, statistics, tape.
-fn run(input: &FlexTensor, parameters: &FlexTensor, layout: &Layout) -> (FlexTensor, FlexTensor, Tape) {
-    let blocks = layout.parameters(slice(parameters));
-    let (features, tape) = stack::forward(Level::new(), slice(input), layout.groups, &layout.shapes, &blocks);
-    let width = layout.shapes[layout.shapes.len() - 1].out_features();
-    let statistics = statistics(tape.moments().iter().map(Vec::as_slice));
-    let batch = features.len() / width;
-    (tensor(features, [batch, width]), statistics, tape)
-}
-
-/// Each layer's statistics of the groups, flat: `[layer][mean, variance][group][channel]`.
-pub(crate) fn statistics<'a>(layers: impl Iterator<Item = &'a [Moments]>) -> FlexTensor {
-    let mut values = Vec::new();
-    for groups in layers {
-        values.extend(groups.iter().flat_map(|moments| &moments.mean));
-        values.extend(groups.iter().flat_map(|moments| &moments.variance));
-    }
-    let count = values.len();
-    tensor(values, [count])
-}
-
-/// What [`statistics`] made flat, for layers of so many `channels`.
-pub(crate) fn by_layer(
-    statistics: &Tensor<1>,
-    groups: usize,
-    channels: impl IntoIterator<Item = usize>,
-) -> Vec<BatchStatistics> {
-    let mut start = 0;
-    let take = |channels: usize| {
-        let count = 2 * groups * channels;
-        start += count;
-        BatchStatistics::new(statistics.clone().narrow(0, start - count, count), groups, channels)
-    };
-    channels.into_iter().map(take).collect()
-}
-
-/// The values of `tensor`, which is on the CPU.
-pub(crate) fn on_cpu<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
-    tensor.inner().try_into_primitive::<Flex>().expect("a tensor on the CPU").to_contiguous()
-}
-
-/// Running statistics as the slice functions take them.
-pub(crate) fn running_moments(running: &[RunningStatistics]) -> Vec<Moments> {
-    let values = |tensor: &Tensor<1>| slice(&on_cpu(tensor.clone())).to_vec();
-    running.iter().map(|one| Moments { mean: values(&one.mean), variance: values(&one.variance) }).collect()
-}
-
-impl StackBackend for Flex {
-    fn conv_relu_bn(
-        input: FloatTensor<Self>,
-        parameters: FloatTensor<Self>,
-        layout: Layout,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (input, parameters) = (input.to_contiguous(), parameters.to_contiguous());
-        let (features, statistics, _) = run(&input, &parameters, &layout);
-        (features, statistics)
-    }
-}
-
-/// The hand-made backward pass.
-#[derive(Debug)]
-struct StackBackward;
-
-/// What it needs from the forward pass.
-#[derive(Clone, Debug)]
-struct Saved {
-    parameters: FlexTensor,
-    layout: Layout,
-    tape: Arc<Tape>,
-}
-
-impl Backward<Flex, 2> for StackBackward {
-    type State = Saved;
-
-    fn backward(self, ops: Ops<Saved, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let Saved { parameters, layout, tape } = ops.state;
-        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let blocks = layout.parameters(slice(&parameters));
-        let [input, flat] = ops.parents;
-        let (blocks, input_gradient) = stack::backward(&tape, &blocks, slice(&gradient), input.is_some());
-        if let (Some(node), Some(values)) = (input, input_gradient) {
-            let first = &layout.shapes[0];
-            let batch = values.len() / (first.in_channels * first.height * first.width);
-            let shape = [batch, first.in_channels, first.height, first.width];
-            grads.register::<Flex>(node.id, tensor(values, shape));
-        }
-        if let Some(node) = flat {
+impl Network for Layout {
+    fn forward(&self, input: &[f32], parameters: &[f32]) -> Pass {
+        let blocks = self.parameters(parameters);
+        let (output, tape) = stack::forward(Level::new(), input, self.groups, &self.shapes, &blocks);
+        let statistics = statistics::flat(tape.moments().iter().map(Vec::as_slice));
+        let layout = self.clone();
+        let back = move |parameters: &[f32], gradient: &[f32], with_input| {
+            let (blocks, input) = stack::backward(&tape, &layout.parameters(parameters), gradient, with_input);
             let parts: Vec<_> = blocks.iter().flat_map(|b| [&*b.weight, &b.bias, &b.gamma, &b.beta]).collect();
-            let values = parts.concat();
-            let count = values.len();
-            grads.register::<Flex>(node.id, tensor(values, [count]));
-        }
-    }
-}
-
-impl<C: CheckpointStrategy> StackBackend for Autodiff<Flex, C> {
-    fn conv_relu_bn(
-        input: FloatTensor<Self>,
-        parameters: FloatTensor<Self>,
-        layout: Layout,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = StackBackward.prepare::<C>([input.node(), parameters.node()]).compute_bound().stateful();
-        let input = input.into_primitive().to_contiguous();
-        let parameters = parameters.into_primitive().to_contiguous();
-        let (features, statistics, tape) = run(&input, &parameters, &layout);
-        let features = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish(Saved { parameters, layout, tape: Arc::new(tape) }, features),
-            OpsKind::UnTracked(prepared) => prepared.finish(features),
+            (input, parts.concat())
         };
-        (features, FloatTensor::<Self>::new(statistics))
+        Pass { output, statistics, back: Box::new(back) }
     }
 }
 
@@ -246,11 +93,6 @@ pub(crate) fn shapes(input: [usize; 4], blocks: &[Block]) -> Vec<BlockShape> {
         shapes.push(shape);
     }
     shapes
-}
-
-/// Whether the fused kernels serve this tensor.
-pub(crate) fn fused<const D: usize>(input: &Tensor<D>) -> bool {
-    input.device().inner() == Device::flex() && input.dtype() == DType::F32
 }
 
 /// All parameters in one flat tensor, in the order [`Layout::parameters`] reads.
@@ -280,10 +122,8 @@ pub fn conv_relu_bn_stack(input: Tensor<4>, blocks: &[Block], groups: usize) -> 
     }
     let layout = Layout::new(input.dims(), blocks, groups);
     let channels: Vec<usize> = layout.shapes.iter().map(|shape| shape.out_channels).collect();
-    let (features, statistics) =
-        <Dispatch as StackBackend>::conv_relu_bn(input.into_dispatch(), flatten(blocks).into_dispatch(), layout);
-    let statistics = Tensor::<1>::from_dispatch(statistics);
-    (Tensor::from_dispatch(features), by_layer(&statistics, groups, channels))
+    let (features, statistics) = network::run(input, flatten(blocks), layout);
+    (features, BatchStatistics::by_layer(&statistics, groups, channels))
 }
 
 /// Runs `blocks` on `input` `[batch, channels, height, width]`, normalised by the given statistics, one a block.
@@ -328,5 +168,11 @@ pub fn conv_relu_bn_stack_of_bytes(
 fn infer<P: Pixel>(input: &[P], size: [usize; 4], blocks: &[Block], running: &[RunningStatistics]) -> Vec<f32> {
     let layout = Layout::new(size, blocks, 1);
     let parameters = on_cpu(flatten(blocks));
-    inference(Level::new(), input, &layout.shapes, &layout.parameters(slice(&parameters)), &running_moments(running))
+    inference(
+        Level::new(),
+        input,
+        &layout.shapes,
+        &layout.parameters(slice(&parameters)),
+        &RunningStatistics::moments(running),
+    )
 }

@@ -62,6 +62,11 @@ impl Panels {
         });
         Self { lines, rows, columns }
     }
+
+    /// The lines of all panels.
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
 }
 
 /// Sixteen neighbouring values of a row, with zeros beyond its end.

@@ -16,9 +16,10 @@ use burn_flex::FlexTensor;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
+use crate::network::{fused, slice, tensor};
 use crate::normalise::{Affine, MOMENTS, Moments, add_brick, add_gradient_brick};
-use crate::operation::{BatchStatistics, fused, slice, tensor};
 use crate::product::block_of;
+use crate::statistics::BatchStatistics;
 use crate::tile::LANES;
 
 /// Most rows whose sums are taken in f32; theirs are put together in f64.

@@ -16,9 +16,10 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use fearless_simd::Level;
 
-use crate::operation::{BatchStatistics, fused, slice, tensor};
+use crate::network::{fused, slice, tensor};
 use crate::predictor::{self, Parameters, Tape};
 use crate::rows_norm::{Layout, batch_norm, statistics};
+use crate::statistics::BatchStatistics;
 use crate::{linear, negative_cosine_similarity};
 
 /// What guesses one view's features from the other's: linear, batch normalisation, ReLU, linear, with a bottleneck between.

@@ -275,6 +275,8 @@ pub(crate) enum Start<'a> {
     Each(&'a [Line]),
     /// The sum of two lines a row.
     Both(&'a [Line], &'a [Line]),
+    /// A line a row, and another that is the same for each.
+    Biased(&'a [Line], Line),
 }
 
 /// One channel block of one position for all rows of a chunk: `out = finish(start + source · weights)`.
@@ -300,6 +302,7 @@ pub(crate) fn panel<S: Simd>(
                         Start::Same(line) => [line.load(simd); R],
                         Start::Each(lines) => std::array::from_fn(|r| lines[row + r].load(simd)),
                         Start::Both(a, b) => std::array::from_fn(|r| a[row + r].load(simd) + b[row + r].load(simd)),
+                        Start::Biased(a, line) => std::array::from_fn(|r| a[row + r].load(simd) + line.load(simd)),
                     };
                     let sums = rows_by_columns::<S, R>(simd, sums, row, weights, steps);
                     for (line, sum) in out[row..row + R].iter_mut().zip(sums) {

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, activation::relu, module::conv2d, ops::ConvOptions};
 
 use super::{ConvNorm, LayerStatistics, ResidualNetwork};
 use crate::composed::of_bytes;
-use crate::operation::{BatchStatistics, RunningStatistics};
+use crate::statistics::{BatchStatistics, RunningStatistics};
 
 /// What stands behind the convolutions.
 pub(crate) trait Between {

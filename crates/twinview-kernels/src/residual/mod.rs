@@ -10,7 +10,8 @@ mod shortcut;
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 
-use crate::operation::{BatchStatistics, RunningStatistics, fused, on_cpu, slice, tensor};
+use crate::network::{fused, on_cpu, slice, tensor};
+use crate::statistics::{BatchStatistics, RunningStatistics};
 
 /// A convolution without bias and the batch normalisation behind it.
 #[derive(Clone, Debug)]

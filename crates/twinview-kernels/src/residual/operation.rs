@@ -1,27 +1,15 @@
-//! The network as a Burn operation, fused on the CPU.
+//! The network on tensors, fused on the CPU.
 
-use std::sync::Arc;
-
-use burn::backend::{
-    Autodiff, Dispatch, Flex,
-    autodiff::{
-        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-        grads::Gradients,
-        ops::{Backward, Ops, OpsKind},
-    },
-    backend_extension,
-    tensor::FloatTensor,
-};
 use burn::tensor::Tensor;
-use burn_flex::FlexTensor;
 use fearless_simd::Level;
 
 use super::inference::inference;
-use super::network::{self, BlockShapes, LayerValues, Shapes, Tape};
+use super::network::{BlockShapes, LayerValues, Shapes, backward, forward};
 use super::{ConvNorm, LayerStatistics, ResidualNetwork};
 use crate::layout::Pixel;
-use crate::operation::{RunningStatistics, by_layer, on_cpu, running_moments, slice, statistics, tensor};
+use crate::network::{self, Network, Pass, on_cpu, slice};
 use crate::plan::BlockShape;
+use crate::statistics::{self, BatchStatistics, RunningStatistics};
 
 /// The parts of a network that are not tensors.
 #[derive(Clone, Debug)]
@@ -88,87 +76,19 @@ pub(crate) fn flatten(network: &ResidualNetwork) -> Tensor<1> {
     Tensor::cat(parts.collect(), 0)
 }
 
-/// The fused network. The second output holds the statistics: `[layer][mean, variance][group][channel]`, flat.
-#[backend_extension(Autodiff, Flex)]
-trait ResidualBackend: burn::backend::Backend {
-    fn residual(
-        images: FloatTensor<Self>,
-        parameters: FloatTensor<Self>,
-        layout: Layout,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-}
-
-/// Runs the forward pass: features, statistics, tape.
-fn run(images: &FlexTensor, parameters: &FlexTensor, layout: &Layout) -> (FlexTensor, FlexTensor, Tape) {
-    let layers = layout.parameters(slice(parameters));
-    let (features, tape) = network::forward(Level::new(), slice(images), layout.groups, &layout.shapes, &layers);
-    let width = layout.shapes.last().out_channels;
-    let statistics = statistics(tape.moments());
-    let batch = features.len() / width;
-    (tensor(features, [batch, width]), statistics, tape)
-}
-
-impl ResidualBackend for Flex {
-    fn residual(
-        images: FloatTensor<Self>,
-        parameters: FloatTensor<Self>,
-        layout: Layout,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (features, statistics, _) = run(&images.to_contiguous(), &parameters.to_contiguous(), &layout);
-        (features, statistics)
-    }
-}
-
-#[derive(Debug)]
-struct ResidualBackward;
-
-/// What the way back needs.
-#[derive(Clone, Debug)]
-struct Saved {
-    parameters: FlexTensor,
-    layout: Layout,
-    tape: Arc<Tape>,
-}
-
-impl Backward<Flex, 2> for ResidualBackward {
-    type State = Saved;
-
-    fn backward(self, ops: Ops<Saved, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let Saved { parameters, layout, tape } = ops.state;
-        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let layers = layout.parameters(slice(&parameters));
-        let [images, flat] = ops.parents;
-        let (layers, images_gradient) =
-            network::backward(&tape, &layout.shapes, &layers, slice(&gradient), images.is_some());
-        if let (Some(node), Some(values)) = (images, images_gradient) {
-            let stem = &layout.shapes.stem;
-            let batch = values.len() / (stem.in_channels * stem.height * stem.width);
-            grads.register::<Flex>(node.id, tensor(values, [batch, stem.in_channels, stem.height, stem.width]));
-        }
-        if let Some(node) = flat {
+impl Network for Layout {
+    fn forward(&self, images: &[f32], parameters: &[f32]) -> Pass {
+        let layers = self.parameters(parameters);
+        let (output, tape) = forward(Level::new(), images, self.groups, &self.shapes, &layers);
+        let statistics = statistics::flat(tape.moments());
+        let layout = self.clone();
+        let back = move |parameters: &[f32], gradient: &[f32], with_images| {
+            let layers = layout.parameters(parameters);
+            let (layers, images) = backward(&tape, &layout.shapes, &layers, gradient, with_images);
             let parts: Vec<_> = layers.iter().flat_map(|layer| [&*layer.weight, &layer.gamma, &layer.beta]).collect();
-            let values = parts.concat();
-            let count = values.len();
-            grads.register::<Flex>(node.id, tensor(values, [count]));
-        }
-    }
-}
-
-impl<C: CheckpointStrategy> ResidualBackend for Autodiff<Flex, C> {
-    fn residual(
-        images: FloatTensor<Self>,
-        parameters: FloatTensor<Self>,
-        layout: Layout,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = ResidualBackward.prepare::<C>([images.node(), parameters.node()]).compute_bound().stateful();
-        let images = images.into_primitive().to_contiguous();
-        let parameters = parameters.into_primitive().to_contiguous();
-        let (features, statistics, tape) = run(&images, &parameters, &layout);
-        let features = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish(Saved { parameters, layout, tape: Arc::new(tape) }, features),
-            OpsKind::UnTracked(prepared) => prepared.finish(features),
+            (images, parts.concat())
         };
-        (features, FloatTensor::<Self>::new(statistics))
+        Pass { output, statistics, back: Box::new(back) }
     }
 }
 
@@ -178,14 +98,13 @@ pub(super) fn train(images: Tensor<4>, network: &ResidualNetwork, groups: usize)
     assert!(groups > 0 && batch > 0 && batch.is_multiple_of(groups), "{batch} images in {groups} equal groups");
     let layout = Layout::new(images.dims(), network, groups);
     let layers = layout.shapes.layers();
-    let (features, statistics) =
-        <Dispatch as ResidualBackend>::residual(images.into_dispatch(), flatten(network).into_dispatch(), layout);
-    let statistics =
-        by_layer(&Tensor::from_dispatch(statistics), groups, layers.iter().map(|(shape, _)| shape.out_channels));
+    let (features, statistics) = network::run(images, flatten(network), layout);
+    let channels = layers.iter().map(|(shape, _)| shape.out_channels);
+    let statistics = BatchStatistics::by_layer(&statistics, groups, channels);
     let count = |shape: &BlockShape| batch / groups * shape.out_positions();
     let statistics = statistics.into_iter().zip(&layers);
     let statistics = statistics.map(|(batch, (shape, _))| LayerStatistics { batch, count: count(shape) });
-    (Tensor::from_dispatch(features), statistics.collect())
+    (features, statistics.collect())
 }
 
 /// The features of `images`, of the given size, by running statistics.
@@ -197,5 +116,11 @@ pub(super) fn infer<P: Pixel>(
 ) -> Vec<f32> {
     let layout = Layout::new(size, network, 1);
     let parameters = on_cpu(flatten(network));
-    inference(Level::new(), images, &layout.shapes, &layout.parameters(slice(&parameters)), &running_moments(running))
+    inference(
+        Level::new(),
+        images,
+        &layout.shapes,
+        &layout.parameters(slice(&parameters)),
+        &RunningStatistics::moments(running),
+    )
 }

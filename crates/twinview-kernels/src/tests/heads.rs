@@ -7,8 +7,8 @@ use burn::tensor::{DType, Device, Tensor};
 use proptest::prelude::*;
 
 use super::{Draws, bits, fixed, largest, values, wide};
-use crate::operation::BatchStatistics;
 use crate::rows_norm::{self, Layout};
+use crate::statistics::BatchStatistics;
 use crate::{batch_norm, linear};
 
 /// Bound on relative errors: three times the worst seen.

@@ -6,7 +6,8 @@ use super::{Draws, distance, largest};
 use crate::product::{Panels, columns_by_columns, rows_by_panels};
 use crate::residual::network::{BlockShapes, LayerValues, Shapes};
 use crate::rows_norm::Layout;
-use crate::{BlockParameters, BlockShape, Level, Moments, cosine, inference, residual, stack};
+use crate::transformer::network::Sizes;
+use crate::{BlockParameters, BlockShape, Level, Moments, cosine, inference, residual, stack, transformer};
 use fearless_simd::dispatch;
 
 /// All levels but the portable one.
@@ -106,6 +107,22 @@ fn levels_agree_on_a_residual_network() {
         let mut outcomes = vec![features, images.expect("gradient"), inference];
         outcomes.extend(gradients.into_iter().flat_map(|g| [g.weight, g.gamma, g.beta]));
         outcomes
+    });
+}
+
+#[test]
+fn levels_agree_on_a_transformer() {
+    let (length, images) = if cfg!(miri) { (3, 2) } else { (18, 25) };
+    let sizes = Sizes { length, width: 32, hidden: 48, head: 16, depth: 2, epsilon: 1e-6 };
+    let mut flat = draws(23);
+    let (tokens, gradient) = (flat(images * length * sizes.width), flat(images * sizes.width));
+    let parameters = flat(sizes.count());
+    let parameters = sizes.parameters(&parameters);
+    compare(|level| {
+        let (features, tape) = transformer::network::forward(level, &sizes, &parameters, &tokens);
+        let (tokens_gradient, gradients) = transformer::network::backward(&tape, &parameters, &gradient);
+        let inference = transformer::network::inference(level, &sizes, &parameters, &tokens);
+        vec![features, tokens_gradient, gradients, inference]
     });
 }
 

@@ -6,6 +6,7 @@ mod levels;
 mod residual;
 mod simsiam;
 mod stack;
+mod transformer;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::test_runner::{Config, RngSeed};

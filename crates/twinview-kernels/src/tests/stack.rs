@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::{Draws, bits, distance, fixed, largest, values, wide};
-use crate::operation::{BatchStatistics, Block, RunningStatistics, shapes};
+use crate::operation::{Block, shapes};
+use crate::statistics::{BatchStatistics, RunningStatistics};
 use crate::{
     BlockParameters, BlockShape, Level, composed, conv_relu_bn_stack, conv_relu_bn_stack_inference,
     conv_relu_bn_stack_of_bytes, stack,

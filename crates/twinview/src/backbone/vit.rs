@@ -1,9 +1,9 @@
 //! Vision transformers for small images.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use twinview_kernels::linear;
+use twinview_kernels::{TokenLinear, Transformer, linear, transformer_first_token};
 
 use super::{Linear, Start, TorchNames};
 use crate::{Error, Result};
@@ -115,9 +115,23 @@ impl VisionTransformer {
         let positions = Tensor::from_data(positions(height / patch, width / patch, length), &device);
         let class = self.cls_token.val().expand([count, 1, length]);
         let tokens = Tensor::cat(vec![class, tokens + positions], 1);
-        let tokens = self.blocks.iter().fold(tokens, |tokens, block| block.forward(tokens));
-        // Only the class token is asked for.
-        self.norm.forward(tokens.narrow(1, 0, 1)).reshape([count, length])
+        self.norm.forward(transformer_first_token(tokens, &self.transformer()))
+    }
+
+    /// The blocks as the kernels take them.
+    fn transformer(&self) -> Transformer {
+        let norm = |norm: &LayerNorm| twinview_kernels::LayerNorm { gamma: norm.weight.val(), beta: norm.bias.val() };
+        let linear = |layer: &Linear| TokenLinear { weight: layer.weight.val(), bias: layer.bias.val() };
+        let block = |block: &TransformerBlock| twinview_kernels::TransformerBlock {
+            norm1: norm(&block.norm1),
+            qkv: linear(&block.attn.qkv),
+            proj: linear(&block.attn.proj),
+            norm2: norm(&block.norm2),
+            fc1: linear(&block.mlp.fc1),
+            fc2: linear(&block.mlp.fc2),
+        };
+        let blocks = self.blocks.iter().map(block).collect();
+        Transformer { blocks, head: VitConfig::HEAD, epsilon: LayerNorm::EPSILON }
     }
 
     /// Features of images of bytes; as [`Backbone::encode`](super::Backbone::encode).
@@ -230,13 +244,6 @@ pub struct TransformerBlock {
     pub mlp: TransformerMlp,
 }
 
-impl TransformerBlock {
-    fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        let tokens = tokens.clone() + self.attn.forward(self.norm1.forward(tokens));
-        tokens.clone() + self.mlp.forward(self.norm2.forward(tokens))
-    }
-}
-
 /// Attention with several heads (Vaswani et al. 2017, arXiv 1706.03762).
 #[derive(Module, Debug)]
 pub struct Attention {
@@ -246,19 +253,6 @@ pub struct Attention {
     pub proj: Linear,
 }
 
-impl Attention {
-    fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        let ([count, length, width], size) = (tokens.dims(), VitConfig::HEAD);
-        let heads = width / size;
-        let parts = each_token(&self.qkv, tokens).reshape([count, length, 3, heads, size]).permute([2, 0, 3, 1, 4]);
-        let part = |index: usize| parts.clone().narrow(0, index, 1).reshape([count, heads, length, size]);
-        let (queries, keys, values) = (part(0), part(1), part(2));
-        let likeness = queries.matmul(keys.swap_dims(2, 3)) / (size as f64).sqrt();
-        let seen = activation::softmax(likeness, 3).matmul(values);
-        each_token(&self.proj, seen.swap_dims(1, 2).reshape([count, length, width]))
-    }
-}
-
 /// Linear, GELU, linear.
 #[derive(Module, Debug)]
 pub struct TransformerMlp {
@@ -266,19 +260,6 @@ pub struct TransformerMlp {
     pub fc1: Linear,
     /// And back.
     pub fc2: Linear,
-}
-
-impl TransformerMlp {
-    fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        each_token(&self.fc2, activation::gelu(each_token(&self.fc1, tokens)))
-    }
-}
-
-fn each_token(layer: &Linear, tokens: Tensor<3>) -> Tensor<3> {
-    let [count, length, width] = tokens.dims();
-    let output = layer.forward(tokens.reshape([count * length, width]));
-    let width = output.dims()[1];
-    output.reshape([count, length, width])
 }
 
 /// Normalises every token by itself (Ba et al. 2016, arXiv 1607.06450).
@@ -292,7 +273,7 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// What is added to a variance before its root is taken: that of vision transformers.
-    const EPSILON: f64 = 1e-6;
+    const EPSILON: f32 = 1e-6;
 
     fn new(width: usize, device: &Device) -> Self {
         Self {
@@ -301,10 +282,10 @@ impl LayerNorm {
         }
     }
 
-    fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        let centred = tokens.clone() - tokens.mean_dim(2);
-        let variance = centred.clone().powi_scalar(2).mean_dim(2);
+    fn forward(&self, tokens: Tensor<2>) -> Tensor<2> {
+        let centred = tokens.clone() - tokens.mean_dim(1);
+        let variance = centred.clone().square().mean_dim(1);
         let normal = centred / (variance + Self::EPSILON).sqrt();
-        normal * self.weight.val().unsqueeze::<3>() + self.bias.val().unsqueeze::<3>()
+        normal * self.weight.val().unsqueeze::<2>() + self.bias.val().unsqueeze::<2>()
     }
 }
