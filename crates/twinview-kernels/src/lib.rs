@@ -23,7 +23,7 @@
 //! The vector instructions (AVX-512, AVX2 with FMA, NEON, or a portable path) are chosen when the program runs.
 //!
 //! Heads and losses have operations of their own: [`linear`], [`batch_norm`], [`negative_cosine_similarity`], and
-//! [`simsiam_loss`], which is predictor and loss in one. On devices other than the CPU all are
+//! [`simsiam_loss`], which is predictor and loss in one; [`weighted_sum`] serves what moves weights. On devices other than the CPU all are
 //! composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
 #![forbid(unsafe_code)]
 
@@ -53,6 +53,7 @@ mod tile;
 mod transformer;
 mod weight_gradient;
 mod weight_products;
+mod weighted_sum;
 mod workspace;
 
 pub use cosine::negative_cosine_similarity;
@@ -72,3 +73,4 @@ pub use simsiam::{Predictor, simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};
 pub use statistics::{BatchStatistics, RunningStatistics};
 pub use transformer::{LayerNorm, TokenLinear, Transformer, TransformerBlock, transformer_first_token};
+pub use weighted_sum::weighted_sum;

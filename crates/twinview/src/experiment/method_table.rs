@@ -101,7 +101,7 @@ pub fn method_table(
         let model = random(seed, context);
         scores.push(scored(recipe, dataset, model, seed, run.join(format!("random/seed-{seed}.json")))?);
     }
-    rows.push(MethodRow::new("random encoder", 0, &scores));
+    rows.push(MethodRow::new("random encoder", 0, false, &scores));
     for (name, settings) in &recipe.pretraining {
         let mut scores = Vec::new();
         for seed in 0..recipe.seeds {
@@ -112,7 +112,7 @@ pub fn method_table(
             let (model, _) = load_backbone(random(seed, context), &weights)?;
             scores.push(scored(recipe, dataset, model, seed, folder.join("result.json"))?);
         }
-        rows.push(MethodRow::new(name, settings.plan.epochs, &scores));
+        rows.push(MethodRow::new(name, settings.plan.epochs, settings.method.needs_labels(), &scores));
     }
     let table = MethodTable {
         dataset: dataset.name.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, RunningState};
 use burn::tensor::{Device, Tensor, TensorData};
+use twinview_kernels::weighted_sum;
 
 use super::loss::shared::normalise;
 use super::{Activation, Mlp, MlpConfig};
@@ -254,8 +255,8 @@ impl ModuleMapper for Follow {
         let momentum = self.momentum;
         param.map(|value| {
             let online = online.reshape(value.shape());
-            let moved = value.inner().mul_scalar(momentum).add(online.mul_scalar(1.0 - momentum));
-            Tensor::from_inner(moved)
+            let weights = [momentum, 1.0 - momentum].map(|weight| weight as f32);
+            Tensor::from_inner(weighted_sum(value.inner(), online, weights))
         })
     }
 }

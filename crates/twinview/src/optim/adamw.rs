@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use twinview_kernels::weighted_sum;
 
 use super::config::{check_not_negative, check_positive, check_share};
 use super::optimizer::{Parameter, Rule, array, counter, tensor};
@@ -80,8 +81,9 @@ impl Rule for AdamW {
             step: 0,
         });
         let step = step + 1;
-        let mean = mean.mul_scalar(first).add(gradient.clone().mul_scalar(1.0 - first));
-        let square = square.mul_scalar(second).add(gradient.clone().mul(gradient).mul_scalar(1.0 - second));
+        let shares = |beta: f64| [beta, 1.0 - beta].map(|share| share as f32);
+        let mean = weighted_sum(mean, gradient.clone(), shares(first));
+        let square = weighted_sum(square, gradient.clone().mul(gradient), shares(second));
         let value = match is_bias_or_norm && !decay_bias_and_norm {
             true => value,
             false => value.mul_scalar(1.0 - rate * f64::from(weight_decay)),

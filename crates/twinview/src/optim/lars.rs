@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use twinview_kernels::weighted_sum;
 
 use super::config::{check_not_negative, check_positive, check_share};
 use super::optimizer::{Parameter, Rule};
@@ -57,7 +58,7 @@ impl LarsConfig {
         let rate = length.clone().mul_scalar(self.trust_coefficient) / (slope.clone() + pull).add_scalar(EPSILON);
         // Weights of length 0 could never leave it, and without a gradient nothing says how far to decay.
         let rate = rate.mask_fill(length.equal_elem(0.0), 1.0).mask_fill(slope.equal_elem(0.0), 0.0);
-        gradient.add(value.mul_scalar(self.weight_decay)).mul(rate)
+        weighted_sum(gradient, value, [1.0, self.weight_decay]).mul(rate)
     }
 }
 
@@ -81,7 +82,7 @@ impl Rule for Lars {
             false => self.config.adapted(value.clone(), gradient),
         };
         let velocity = self.velocities.pushed(name, self.config.momentum, push);
-        value.sub(velocity.mul_scalar(learning_rate))
+        weighted_sum(value, velocity, [1.0, -learning_rate])
     }
 
     fn state(&self) -> StateDict {

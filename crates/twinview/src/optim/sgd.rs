@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use twinview_kernels::weighted_sum;
 
 use super::config::{check_not_negative, check_share};
 use super::optimizer::{Parameter, Rule};
@@ -63,10 +64,10 @@ impl Rule for Sgd {
         let Parameter { name, value, gradient, learning_rate, is_bias_or_norm } = parameter;
         let gradient = match is_bias_or_norm && !decay_bias_and_norm {
             true => gradient,
-            false => gradient.add(value.clone().mul_scalar(weight_decay)),
+            false => weighted_sum(gradient, value.clone(), [1.0, weight_decay]),
         };
         let velocity = self.velocities.pushed(name, momentum, gradient);
-        value.sub(velocity.mul_scalar(learning_rate))
+        weighted_sum(value, velocity, [1.0, -learning_rate])
     }
 
     fn state(&self) -> StateDict {

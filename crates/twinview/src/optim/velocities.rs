@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
+use twinview_kernels::weighted_sum;
 
 use super::optimizer::{array, tensor};
 use crate::Result;
@@ -16,7 +17,7 @@ impl Velocities {
     /// The velocity of the parameter `name` after a push: `v = momentum · v + push`, and the push itself at first.
     pub(super) fn pushed(&mut self, name: String, momentum: f32, push: Tensor<1>) -> Tensor<1> {
         let velocity = match self.0.remove(&name) {
-            Some(velocity) => velocity.mul_scalar(momentum).add(push),
+            Some(velocity) => weighted_sum(velocity, push, [momentum, 1.0]),
             None => push,
         };
         self.0.insert(name, velocity.clone());
