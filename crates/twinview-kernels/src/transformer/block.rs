@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use fearless_simd::Simd;
 
 use super::attention::Attention;
-use super::network::{Linear, Norm, Packed, Sizes, Values};
-use super::rows::{NormSums, add_rows, gelu, normalise, through_gelu, through_normalisation};
+use super::network::{Linear, Packed, Sizes, Values};
+use super::rows::{add_rows, gelu, normalise, through_gelu, through_normalisation};
 use crate::tile::{Finish, LANES, Line, Start, Step, block_products, panel};
 use crate::workspace::Buffer;
 
@@ -160,8 +160,8 @@ impl Part<'_> {
         let asked_back = &mut back[..tape.middle.len()];
         product(simd, zero, &steps(&hidden, asked), fc1.weight.lines(), asked, asked_back);
         let mut middle = out_gradient;
-        let norm_sums = &mut norm_sums(&mut sums.norm2);
-        through_normalisation(simd, asked, tape.middle, &norm2.gamma, epsilon, asked_back, norm_sums, &mut middle);
+        let sums2 = &mut sums.norm2;
+        through_normalisation(simd, asked, tape.middle, &norm2.gamma, epsilon, asked_back, sums2, &mut middle);
 
         // The attention, and past it.
         add_linear(simd, asked, tape.seen, &middle, &mut sums.proj);
@@ -194,8 +194,8 @@ impl Part<'_> {
             input.fill(Line::ZERO);
             self.add_to_asked(&middle, &mut input);
         }
-        let norm_sums = &mut self::norm_sums(&mut sums.norm1);
-        through_normalisation(simd, rows, tape.input, &norm1.gamma, epsilon, &back, norm_sums, &mut input);
+        let sums1 = &mut sums.norm1;
+        through_normalisation(simd, rows, tape.input, &norm1.gamma, epsilon, &back, sums1, &mut input);
         input
     }
 
@@ -206,10 +206,6 @@ impl Part<'_> {
             to.0.iter_mut().zip(from.0).for_each(|(to, from)| *to += from);
         }
     }
-}
-
-fn norm_sums<'a>(sums: &'a mut Norm<&mut [Line]>) -> NormSums<'a> {
-    NormSums { gamma: sums.gamma, beta: sums.beta }
 }
 
 /// A matrix as the left side of a product.

@@ -2,6 +2,7 @@
 
 use fearless_simd::{Simd, f32x16, i32x16, prelude::*};
 
+use super::network::Norm;
 use crate::tile::Line;
 
 /// Where a row's values lie.
@@ -52,13 +53,7 @@ pub(super) fn normalise<S: Simd>(
     );
 }
 
-/// Sums of the gradients of a normalisation's scale and shift.
-pub(super) struct NormSums<'a> {
-    pub(super) gamma: &'a mut [Line],
-    pub(super) beta: &'a mut [Line],
-}
-
-/// The way back through [`normalise`]: adds the gradient of its `input` to `back`.
+/// The way back through [`normalise`]: adds the gradient of its `input` to `back`, and those of scale and shift to `sums`.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "one call, all of it needed")]
 pub(super) fn through_normalisation<S: Simd>(
@@ -68,7 +63,7 @@ pub(super) fn through_normalisation<S: Simd>(
     gamma: &[Line],
     epsilon: f32,
     gradient: &[Line],
-    sums: &mut NormSums,
+    sums: &mut Norm<&mut [Line]>,
     back: &mut [Line],
 ) {
     simd.vectorize(

@@ -321,7 +321,10 @@ fn experiment_models(root: &Path, report: &Value) -> Vec<Shown> {
         let mut rows = list(report.get("table").unwrap_or(&Value::Null), "rows");
         let score =
             |row: &Value| row["knn_accuracy"].as_array().and_then(|scores| scores.first()?.as_f64()).unwrap_or(0.0);
-        rows.sort_by(|one, other| score(other).total_cmp(&score(one)));
+        // What has read the labels comes last: of course its map shows the classes.
+        let reads_labels = |row: &Value| row["reads_labels"] == true;
+        let order = |one: &Value, other: &Value| score(other).total_cmp(&score(one));
+        rows.sort_by(|one, other| reads_labels(one).cmp(&reads_labels(other)).then_with(|| order(one, other)));
         let name = |row: &Value| text(row, "name").map(str::to_owned);
         let names = rows.iter().filter_map(name).filter(|name| root.join(name).is_dir());
         names.take(MAPS).map(|name| shown(&name, root.join(&name).join("seed-0"), true)).collect()

@@ -77,7 +77,11 @@ pub(super) fn arm_reports(report: &Value, images: &str, classes: &[String]) -> V
 pub(super) fn methods(table: &Value) -> Vec<ScoreTable> {
     let row = |place: usize, row: &Value, measure: &str| ScoreRow {
         name: text(row, "name").unwrap_or_default().to_owned(),
-        detail: format!("{} epochs", row["epochs"]),
+        detail: format!(
+            "{} epochs{}",
+            row["epochs"],
+            if row["reads_labels"] == true { ", reads the labels" } else { "" }
+        ),
         control: place == 0,
         values: numbers(row, measure),
         published: None,

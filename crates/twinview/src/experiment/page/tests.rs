@@ -98,9 +98,20 @@ fn experiments_become_scores_and_curves() {
     assert_eq!(found.scores[0].title, "Macro F1 with 10 labels (first)");
     assert_eq!((found.scores[0].rows[0].control, found.scores[0].rows[1].control), (true, false));
 
-    let method = |name: &str| json!({ "name": name, "epochs": 3, "knn_accuracy": [0.5], "linear_f1": [0.4] });
-    write(&json!({ "table": { "dataset": "shapes", "labels": 7, "rows": [method("random"), method("simclr")] } }));
+    let method = |name: &str| json!({ "name": name, "epochs": 3, "reads_labels": name == "supcon", "knn_accuracy": [0.5], "linear_f1": [0.4] });
+    let rows = ["random", "supcon", "simclr"].map(method);
+    let report = json!({ "table": { "dataset": "shapes", "labels": 7, "rows": rows } });
+    write(&report);
     let found = page(&root).unwrap();
     assert_eq!(found.scores[1].title, "Macro F1 of a linear probe on 7 labels");
     assert!(found.scores[0].rows[0].control && !found.scores[0].rows[1].control);
+    let details: Vec<_> = found.scores[0].rows.iter().map(|row| row.detail.as_str()).collect();
+    assert_eq!(details, ["3 epochs", "3 epochs, reads the labels", "3 epochs"]);
+    for name in ["simclr", "supcon"] {
+        let folder = root.join(name).join("seed-0");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("weights.safetensors"), "").unwrap();
+    }
+    let names: Vec<_> = experiment_models(&root, &report).into_iter().map(|model| model.name).collect();
+    assert_eq!(names, ["simclr", "supcon"], "what has read the labels comes last");
 }
