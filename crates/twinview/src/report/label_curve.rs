@@ -1,12 +1,12 @@
 //! Scores by number of labels: a table, what they show, Markdown.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::comparison::half_interval;
 use crate::evaluation::Summary;
 
 /// The results of arms at several budgets of labels.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LabelCurve {
     /// The recipe's name.
     pub recipe: String,
@@ -27,7 +27,7 @@ pub struct LabelCurve {
 }
 
 /// What one arm reached with one budget.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LabelPoint {
     /// The arm's short name.
     pub arm: String,
