@@ -40,7 +40,7 @@ pub(crate) struct Pass {
 pub(crate) type InputAndParameters = (Option<Vec<f32>>, Vec<f32>);
 
 /// From the parameters, the output's gradient, and whether that of the input is asked for.
-pub(crate) type Back = Box<dyn Fn(&[f32], &[f32], bool) -> InputAndParameters + Send + Sync>;
+pub(crate) type Back = Arc<dyn Fn(&[f32], &[f32], bool) -> InputAndParameters + Send + Sync>;
 
 /// Output, `[rows of the input, width]`, and statistics, flat.
 #[backend_extension(Autodiff, Flex)]
@@ -61,7 +61,8 @@ pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTens
     FlexTensor::from_data(TensorData::new(values, shape.into()))
 }
 
-fn flat(values: Vec<f32>) -> FlexTensor {
+/// `values` in a row.
+pub(crate) fn flat(values: Vec<f32>) -> FlexTensor {
     let count = values.len();
     tensor(values, [count])
 }
@@ -101,7 +102,7 @@ struct NetworkBackward;
 struct Saved {
     parameters: FlexTensor,
     input_shape: Vec<usize>,
-    back: Arc<Back>,
+    back: Back,
 }
 
 impl fmt::Debug for Saved {
@@ -141,7 +142,7 @@ impl<C: CheckpointStrategy> NetworkBackend for Autodiff<Flex, C> {
             OpsKind::Tracked(prepared) => {
                 let Pass { output, statistics, back } = network.forward(slice(&input), slice(&parameters));
                 let output = by_rows(output, input_shape[0]);
-                (prepared.finish(Saved { parameters, input_shape, back: Arc::new(back) }, output), statistics)
+                (prepared.finish(Saved { parameters, input_shape, back }, output), statistics)
             }
             OpsKind::UnTracked(prepared) => {
                 let (output, statistics) = network.inference(slice(&input), slice(&parameters));

@@ -1,5 +1,7 @@
 //! The stack on tensors: fused on the CPU, composed of Burn's own operations elsewhere.
 
+use std::sync::Arc;
+
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use fearless_simd::Level;
@@ -74,7 +76,7 @@ impl Network for Layout {
             let parts: Vec<_> = blocks.iter().flat_map(|b| [&*b.weight, &b.bias, &b.gamma, &b.beta]).collect();
             (input, parts.concat())
         };
-        Pass { output, statistics, back: Box::new(back) }
+        Pass { output, statistics, back: Arc::new(back) }
     }
 }
 

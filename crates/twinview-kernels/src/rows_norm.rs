@@ -16,7 +16,7 @@ use burn_flex::FlexTensor;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
-use crate::network::{fused, slice, tensor};
+use crate::network::{flat, fused, slice, tensor};
 use crate::normalise::{Affine, MOMENTS, Moments, add_brick, add_gradient_brick};
 use crate::product::block_of;
 use crate::statistics::BatchStatistics;
@@ -197,9 +197,8 @@ fn run(
 ) -> (FlexTensor, FlexTensor, Vec<Normalisation>) {
     let normalisations = layout.normalisations(Level::new(), slice(input), slice(gamma), slice(beta));
     let output = layout.forward(slice(input), &normalisations);
-    let statistics = statistics(&normalisations);
-    let count = statistics.len();
-    (tensor(output, [layout.rows, layout.channels]), tensor(statistics, [count]), normalisations)
+    let statistics = flat(statistics(&normalisations));
+    (tensor(output, [layout.rows, layout.channels]), statistics, normalisations)
 }
 
 impl BatchNormBackend for Flex {

@@ -16,7 +16,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use fearless_simd::Level;
 
-use crate::network::{fused, slice, tensor};
+use crate::network::{flat, fused, slice, tensor};
 use crate::predictor::{self, Parameters, Tape};
 use crate::rows_norm::{Layout, batch_norm, statistics};
 use crate::statistics::BatchStatistics;
@@ -72,8 +72,7 @@ trait SimSiamBackend: burn::backend::Backend {
 fn run(features: &FlexTensor, tensors: &Six<FlexTensor>, layout: Layout) -> (FlexTensor, FlexTensor, Tape) {
     let (loss, tape) = predictor::forward(Level::new(), slice(features), &parameters(tensors), layout);
     let statistics = statistics(&tape.normalisations);
-    let count = statistics.len();
-    (tensor(vec![loss], [1]), tensor(statistics, [count]), tape)
+    (tensor(vec![loss], [1]), flat(statistics), tape)
 }
 
 impl SimSiamBackend for Flex {

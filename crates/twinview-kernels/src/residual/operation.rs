@@ -1,5 +1,7 @@
 //! The network on tensors, fused on the CPU.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use fearless_simd::Level;
 
@@ -88,7 +90,7 @@ impl Network for Layout {
             let parts: Vec<_> = layers.iter().flat_map(|layer| [&*layer.weight, &layer.gamma, &layer.beta]).collect();
             (images, parts.concat())
         };
-        Pass { output, statistics, back: Box::new(back) }
+        Pass { output, statistics, back: Arc::new(back) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The blocks on tensors, fused on the CPU.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use fearless_simd::Level;
 
@@ -27,7 +29,7 @@ impl Network for Sizes {
             let (tokens, parameters) = backward(&tape, &sizes.parameters(parameters), gradient);
             (Some(tokens), parameters)
         };
-        Pass { output, statistics: Vec::new(), back: Box::new(back) }
+        Pass { output, statistics: Vec::new(), back: Arc::new(back) }
     }
 
     fn inference(&self, tokens: &[f32], parameters: &[f32]) -> (Vec<f32>, Vec<f32>) {
