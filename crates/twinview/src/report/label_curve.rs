@@ -22,6 +22,9 @@ pub struct LabelCurve {
     pub test_images: usize,
     /// Pretrained encoders that the seeds share.
     pub encoders: u64,
+    /// Whether the teachers of each student come from all of these encoders.
+    #[serde(default)]
+    pub shared_teachers: bool,
     /// The scores, by way of choosing labels, then by budget, then by arm.
     pub points: Vec<LabelPoint>,
 }
@@ -142,10 +145,18 @@ impl LabelCurve {
             .map(|(chosen, ..)| format!("![Macro F1 by number of labels](figures/labels-{chosen}.png)"))
             .collect();
         let Self { method, dataset, test_images, encoders, command, version, .. } = self;
+        let students = if self.shared_teachers && *encoders > 1 {
+            format!(
+                " The teachers of each self-trained {method} come from all of them, so the spread of its scores is \
+                 narrower than that of encoders pretrained anew for each seed."
+            )
+        } else {
+            String::new()
+        };
         format!(
             "# Labels that {method} saves on {dataset}\n\n{}\n\n{}\n\n{}\n\nMacro F1 on {test_images} test images, \
              mean ± standard deviation over the seeds, read once after each training; settings were chosen on \
-             held-out training images. {encoders} pretrained encoder{} for all seeds.\n\nMade by `{command}` with twinview \
+             held-out training images. {encoders} pretrained encoder{} for all seeds.{students}\n\nMade by `{command}` with twinview \
              {version}.\n\n## Settings\n\n```toml\n{settings}```\n",
             self.verdict(),
             self.markdown_tables(),
@@ -190,6 +201,7 @@ mod tests {
             dataset: "d".into(),
             test_images: 3,
             encoders: 1,
+            shared_teachers: false,
             points,
         };
         let table = curve.markdown_tables();

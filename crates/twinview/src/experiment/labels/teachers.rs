@@ -86,7 +86,8 @@ impl Experiment<'_> {
             .collect()
     }
 
-    /// Fine-tuned models and as many trained from random weights, which err on other images, or fine-tuned ones alone. The student without a pretrained encoder has as many teachers, all of them from random weights.
+    /// Fine-tuned models and as many trained from random weights, which err on other images, or fine-tuned ones alone. The student
+    /// without a pretrained encoder has as many teachers, all of them from random weights.
     pub(super) fn teachers(
         &self,
         cell: Cell,
