@@ -44,7 +44,10 @@ pub(crate) struct LabelsArgs {
     pub(crate) method: MethodName,
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
-    /// Trainings of each arm at each budget [default: 3]
+    /// Run directory of an encoder that is pretrained already; repeat for more seeds of it
+    #[arg(long = "encoder", value_name = "RUN", conflicts_with_all = ["method", "backbone"])]
+    pub(crate) encoders: Vec<PathBuf>,
+    /// Trainings of each arm at each budget [default: 3, or one for each encoder where they are more]
     #[arg(long)]
     pub(crate) seeds: Option<u64>,
     /// Folder with the dataset's files

@@ -3,9 +3,11 @@
 use twinview::Result;
 use twinview::experiment::{
     self, LabelRecipe, Lengths, METHODS, MethodsRecipe, Preset, Recipe, benchmark, label_recipe, merged,
+    pretraining_of, trained_on,
 };
 use twinview::training::Pretraining;
 
+use super::train::as_toml;
 use super::{data, pages};
 use crate::args::{BenchArgs, DataArgs, LabelsArgs, MethodsArgs, PresetName, ReproduceArgs};
 use crate::session::with_context;
@@ -42,10 +44,24 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
 
 /// A method and its controls at every budget of labels.
 pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
-    let name = args.method.0;
-    let base = format!("name = \"labels-{name}\"\n{}", label_recipe(&args.method.recipe(args.backbone.name()))?);
+    let (name, pretraining) = match args.encoders.as_slice() {
+        [] => (args.method.0.to_owned(), args.method.recipe(args.backbone.name()).into_owned()),
+        runs => {
+            let pretraining = pretraining_of(runs)?;
+            (pretraining.method.name(), as_toml(&pretraining)?)
+        }
+    };
+    let base = format!("name = \"labels-{name}\"\n{}", label_recipe(&pretraining)?);
     let mut changes: Vec<String> = Vec::new();
-    let asked = data::asked(args.dataset, args.data.as_deref(), args.recipe.recipe.as_deref());
+    let mut asked = data::asked(args.dataset, args.data.as_deref(), args.recipe.recipe.as_deref());
+    if let Some(first) = args.encoders.first() {
+        let runs = args.encoders.len();
+        changes.extend([format!("pretraining_seeds={runs}"), format!("seeds={}", runs.max(3))]);
+        asked = match asked {
+            None if args.recipe.recipe.is_none() => trained_on(first)?,
+            asked => asked,
+        };
+    }
     changes.extend(asked.map(|dataset| format!("dataset={dataset:?}")));
     changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
     changes.extend(args.recipe.changes.iter().cloned());
@@ -53,7 +69,15 @@ pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
     let root = args.run.unwrap_or_else(|| format!("runs/labels-{name}").into());
     let dataset = data::open(&DataArgs { dataset: Some(recipe.dataset.clone()), data: args.data })?;
     let curve = with_context(&args.report, args.recipe.recipe.as_deref(), AGAIN, |context| {
-        experiment::label_curve(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, context)
+        experiment::label_curve(
+            &recipe,
+            &args.encoders,
+            &dataset,
+            &root,
+            &settings::command_line(),
+            settings::VERSION,
+            context,
+        )
     })?;
     pages::at_the_end(&root, &dataset, &args.report);
     if args.json {

@@ -178,6 +178,43 @@ fn teachers_begin_with_the_students_encoder_or_with_all() {
 }
 
 #[test]
+fn a_curve_of_labels_takes_encoders_that_are_pretrained_already() {
+    let lab = Lab::new();
+    let same = "--data data --batch-size 50 --epochs 1";
+    for seed in [4, 5] {
+        lab.succeeds(&format!("pretrain --method byol {same} --seed {seed} --run encoder-{seed}"));
+    }
+    let curve = "experiment labels --data data --set budgets=[20] --set validation=50 --set chosen=[\"first\"] \
+                 --set fine_tuning=[] --set scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}]";
+    let both = format!("{curve} --encoder encoder-5 --encoder encoder-4 --run curve");
+    let text = lab.succeeds(&both);
+    assert!(text.contains("BYOL + linear"), "{text}");
+    // The experiment has all that it needs, in the order of seeds.
+    for (index, seed) in [(0, 4), (1, 5)] {
+        let [copy, encoder] = [format!("curve/pretraining/seed-{index}"), format!("encoder-{seed}")]
+            .map(|run| lab.read(&format!("{run}/weights.safetensors")));
+        assert!(copy == encoder, "seed {seed}");
+    }
+    let report: Value = serde_json::from_slice(&lab.read("curve/report.json")).unwrap();
+    assert_eq!((&report["curve"]["encoders"], &report["settings"]["name"]), (&2.into(), &"labels-byol".into()));
+    assert_eq!(lab.succeeds(&both), text);
+
+    lab.succeeds(&format!("pretrain --method simsiam {same} --seed 6 --run other"));
+    let one = format!("{curve} --encoder encoder-4 --run refused");
+    for (arguments, expected) in [
+        ("--encoder other", &["other", "more than the seed differs"][..]),
+        ("--encoder data", &["data", "no run directory"]),
+        ("--set pretraining.epochs=2", &["pretraining", "leave these settings out"]),
+        ("--set pretraining_seeds=2", &["pretraining_seeds = 2", "number of encoders, 1"]),
+    ] {
+        lab.fails(&format!("{one} {arguments}"), expected);
+        assert!(!lab.exists("refused"), "{arguments}");
+    }
+    let both = lab.run(&format!("{one} --method simclr"));
+    assert!(both.code == Some(2) && both.stderr.contains("cannot be used with '--method"), "{}", both.stderr);
+}
+
+#[test]
 fn experiments_that_cannot_run_are_refused() {
     let lab = Lab::new();
     for (arguments, expected) in [

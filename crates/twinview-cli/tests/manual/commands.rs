@@ -115,7 +115,10 @@ fn small(line: &str) -> Result<String, String> {
              --set head.plan.epochs=1"
         }
         "experiment labels" => {
-            "--set budgets=[20] --set validation=50 --set pretraining_seeds=1 --set pretraining.epochs=1 \
+            if !line.contains("--encoder ") {
+                line.push_str(" --set pretraining_seeds=1 --set pretraining.epochs=1");
+            }
+            "--set budgets=[20] --set validation=50 \
              --set 'chosen=[\"stratified\"]' --set 'scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}]' \
              --set 'fine_tuning=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}]' --set self_training.epochs=1"
         }

@@ -158,6 +158,14 @@ pub enum MethodConfig {
     Supcon(SupCon),
 }
 
+impl MethodConfig {
+    /// Its name in recipes.
+    pub fn name(&self) -> String {
+        let settings = toml::Table::try_from(self).unwrap_or_default();
+        settings.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
 impl std::ops::Deref for MethodConfig {
     type Target = dyn Method;
 

@@ -22,6 +22,9 @@ pub struct LabelCurve {
     pub test_images: usize,
     /// Pretrained encoders that the seeds share.
     pub encoders: u64,
+    /// The dataset that those were pretrained on, where it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained_on: Option<String>,
     /// Whether the teachers of each student come from all of these encoders.
     #[serde(default)]
     pub shared_teachers: bool,
@@ -145,6 +148,7 @@ impl LabelCurve {
             .map(|(chosen, ..)| format!("![Macro F1 by number of labels](figures/labels-{chosen}.png)"))
             .collect();
         let Self { method, dataset, test_images, encoders, command, version, .. } = self;
+        let elsewhere = self.pretrained_on.as_ref().map_or_else(String::new, |on| format!(" (on {on})"));
         let students = if self.shared_teachers && *encoders > 1 {
             format!(
                 " The teachers of each self-trained {method} come from all of them, so the spread of its scores is \
@@ -156,7 +160,7 @@ impl LabelCurve {
         format!(
             "# Labels that {method} saves on {dataset}\n\n{}\n\n{}\n\n{}\n\nMacro F1 on {test_images} test images, \
              mean ± standard deviation over the seeds, read once after each training; settings were chosen on \
-             held-out training images. {encoders} pretrained encoder{} for all seeds.{students}\n\nMade by `{command}` with twinview \
+             held-out training images. {encoders} pretrained encoder{}{elsewhere} for all seeds.{students}\n\nMade by `{command}` with twinview \
              {version}.\n\n## Settings\n\n```toml\n{settings}```\n",
             self.verdict(),
             self.markdown_tables(),
@@ -201,6 +205,7 @@ mod tests {
             dataset: "d".into(),
             test_images: 3,
             encoders: 1,
+            pretrained_on: None,
             shared_teachers: false,
             points,
         };

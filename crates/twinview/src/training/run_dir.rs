@@ -91,6 +91,28 @@ impl RunDir {
         Ok(Self { path, origin: origin.clone(), begun_by, _lock: Arc::new(lock) })
     }
 
+    /// Who made the run in `path`, such as `twinview 0.1.0`, and its settings.
+    ///
+    /// # Errors
+    /// When there is no run, or its settings cannot be read.
+    pub fn settings(path: &Path) -> Result<(String, toml::Table)> {
+        let file = path.join(CONFIG);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let message =
+                    "no run directory: there is no config.toml in it. Name the folder that was given as --run";
+                return Err(Error::format(path, message));
+            }
+            Err(error) => return Err(Error::io(&file, "read the settings", error)),
+        };
+        let damaged =
+            |error: toml::de::Error| Error::format(&file, format!("not the settings of a run: {}", error.message()));
+        let settings = toml::from_str(&text).map_err(damaged)?;
+        let maker = text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default().to_owned();
+        Ok((maker, settings))
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -103,7 +125,12 @@ impl RunDir {
 
     /// Whether the training is over.
     pub fn is_finished(&self) -> bool {
-        self.join(WEIGHTS).is_file()
+        Self::is_finished_at(&self.path)
+    }
+
+    /// Whether the training in `path` is over.
+    pub fn is_finished_at(path: &Path) -> bool {
+        path.join(WEIGHTS).is_file()
     }
 
     /// Writes the weights that the training ends with.

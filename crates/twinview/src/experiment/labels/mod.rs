@@ -1,8 +1,10 @@
 //! How many labels an encoder saves: every way to a classifier at every budget of labels.
 
+mod encoders;
 mod recipe;
 mod teachers;
 
+pub use encoders::{pretraining_of, trained_on};
 pub use recipe::{Budgeted, Chosen, LabelRecipe, TeacherEncoders, label_recipe};
 
 use std::cell::RefCell;
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
+use self::encoders::take_over;
 use super::stored::{Stored, encoder};
 
 use crate::Result;
@@ -96,12 +99,14 @@ impl Cell {
 }
 
 /// Runs every arm of `recipe` at every budget in the run directory `root`, and writes `report.md`, `report.json` and a
-/// figure there. What an earlier, interrupted call has done is not done again.
+/// figure there. What an earlier, interrupted call has done is not done again. Where there are `encoders`, the run directories of
+/// finished pretrainings, they are copied there, and none is pretrained.
 ///
 /// # Errors
-/// As the trainings, and for a recipe that cannot run on `dataset`.
+/// As the trainings, for a recipe that cannot run on `dataset`, and for encoders that were not pretrained as it says.
 pub fn label_curve(
     recipe: &LabelRecipe,
+    encoders: &[PathBuf],
     dataset: &Dataset,
     root: &Path,
     command: &str,
@@ -109,8 +114,10 @@ pub fn label_curve(
     context: &mut Context<'_>,
 ) -> Result<LabelCurve> {
     recipe.validate_for(dataset)?;
+    recipe.validate_with(encoders)?;
     let origin = Origin::new(version, dataset);
     let run = RunDir::open(root, recipe, true, &origin)?;
+    take_over(encoders, &run, &origin)?;
     let (learning_places, validation_places) = split_validation(&dataset.train, Portion::Count(recipe.validation), 0)?;
     let [learning, validation] = [&learning_places, &validation_places].map(|indices| dataset.train.select(indices));
     let mut budgets: Vec<usize> = recipe.budgets.iter().map(|&budget| budget.min(dataset.train.len())).collect();
@@ -153,6 +160,12 @@ pub fn label_curve(
         dataset: dataset.name.clone(),
         test_images: dataset.test.len(),
         encoders: recipe.pretraining_seeds,
+        pretrained_on: encoders
+            .first()
+            .map(|run| trained_on(run))
+            .transpose()?
+            .flatten()
+            .filter(|on| *on != dataset.name),
         shared_teachers: recipe.self_training.is_some() && recipe.teacher_encoders == TeacherEncoders::All,
         points,
     };

@@ -1,7 +1,10 @@
 //! The settings of a label curve.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+use super::encoders::pretraining_of;
 use crate::dataset::Dataset;
 use crate::embedding::Smoothing;
 use crate::training::{Plan, Pretraining, SelfTraining};
@@ -175,5 +178,25 @@ impl LabelRecipe {
         self.pretraining.validate_for(&dataset.pool, dataset.train.len())?;
         let mut plans = self.scratch.iter().chain(&self.fine_tuning).map(|budgeted| &budgeted.plan);
         plans.try_for_each(|plan| plan.validate_for(images))
+    }
+
+    /// Refuses recipes whose pretraining is not that of `encoders`, where there are any.
+    ///
+    /// # Errors
+    /// As [`pretraining_of`], and names what differs.
+    pub(super) fn validate_with(&self, encoders: &[PathBuf]) -> Result<()> {
+        if encoders.is_empty() {
+            return Ok(());
+        }
+        let (seeds, runs) = (self.pretraining_seeds, encoders.len());
+        if seeds != runs as u64 {
+            let message = format!("pretraining_seeds = {seeds} must be the number of encoders, {runs}; leave it out");
+            return Err(Error::Config(message));
+        }
+        if self.pretraining != pretraining_of(encoders)? {
+            let message = "pretraining: the encoders are pretrained already, and otherwise; leave these settings out";
+            return Err(Error::Config(message.into()));
+        }
+        Ok(())
     }
 }

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use crate::Result;
 use crate::evaluation::{Advisor, Observation, Verdict};
 use crate::report::page::{Progress, Run, Series};
-use crate::training::Pretraining;
-use crate::{Error, Result};
+use crate::training::{Pretraining, RunDir};
 
 /// Folders below a run directory that may hold trainings: `arms/ARM/LABELS/seed-I` is the deepest.
 const DEEPEST: usize = 5;
@@ -32,27 +32,17 @@ impl RunFiles {
     /// # Errors
     /// When there is no run, or its settings cannot be read.
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let file = path.join("config.toml");
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let message =
-                    "no run directory: there is no config.toml in it. Name the folder that was given as --run";
-                return Err(Error::format(path, message));
-            }
-            Err(error) => return Err(Error::io(&file, "read the settings", error)),
-        };
-        let damaged =
-            |error: toml::de::Error| Error::format(&file, format!("not the settings of a run: {}", error.message()));
-        let config: toml::Table = toml::from_str(&text).map_err(damaged)?;
-        let maker = text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default().to_owned();
+        let (maker, config) = RunDir::settings(path)?;
         let mut settings = Vec::new();
         flatten("", &toml::Value::Table(config.clone()), &mut settings);
 
         let log = path.join("metrics.jsonl");
         let (series, epoch) = series(&fs::read_to_string(&log).unwrap_or_default());
         let finished = ["weights.safetensors", "report.json"].iter().any(|file| path.join(file).is_file());
-        let heard = fs::metadata(&log).or_else(|_| fs::metadata(&file)).and_then(|found| found.modified()).ok();
+        let heard = fs::metadata(&log)
+            .or_else(|_| fs::metadata(path.join("config.toml")))
+            .and_then(|found| found.modified())
+            .ok();
         let silent =
             heard.and_then(|heard| SystemTime::now().duration_since(heard).ok()).map(|silent| silent.as_secs());
         let progress =
