@@ -47,6 +47,7 @@ fn run(command: Command) -> twinview::Result<()> {
 
 fn main() -> ExitCode {
     stop::survive_file_size_limit();
+    twinview::training::keep_freed_memory();
     let cli = Cli::parse();
     // On a thread of the pool, so that parallel work begins without waking another thread for its beginning.
     match rayon::scope(|_| run(cli.command)) {
