@@ -184,7 +184,7 @@ fn a_curve_of_labels_takes_encoders_that_are_pretrained_already() {
     for seed in [4, 5] {
         lab.succeeds(&format!("pretrain --method byol {same} --seed {seed} --run encoder-{seed}"));
     }
-    let curve = "experiment labels --data data --set budgets=[20] --set validation=50 --set chosen=[\"first\"] \
+    let curve = "experiment labels --data data --set budgets=[20] --set chosen=[\"first\"] \
                  --set fine_tuning=[] --set scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}]";
     let both = format!("{curve} --encoder encoder-5 --encoder encoder-4 --run curve");
     let text = lab.succeeds(&both);
@@ -197,6 +197,8 @@ fn a_curve_of_labels_takes_encoders_that_are_pretrained_already() {
     }
     let report: Value = serde_json::from_slice(&lab.read("curve/report.json")).unwrap();
     assert_eq!((&report["curve"]["encoders"], &report["settings"]["name"]), (&2.into(), &"labels-byol".into()));
+    // A fifth of the 200 training images.
+    assert_eq!(report["settings"]["validation"], 40);
     assert_eq!(lab.succeeds(&both), text);
 
     lab.succeeds(&format!("pretrain --method simsiam {same} --seed 6 --run other"));

@@ -115,10 +115,12 @@ pub fn label_curve(
 ) -> Result<LabelCurve> {
     recipe.validate_for(dataset)?;
     recipe.validate_with(encoders)?;
+    let validation = recipe.validation_among(dataset.train.len());
+    let recipe = &LabelRecipe { validation: Some(validation), ..recipe.clone() };
     let origin = Origin::new(version, dataset);
     let run = RunDir::open(root, recipe, true, &origin)?;
     take_over(encoders, &run, &origin)?;
-    let (learning_places, validation_places) = split_validation(&dataset.train, Portion::Count(recipe.validation), 0)?;
+    let (learning_places, validation_places) = split_validation(&dataset.train, Portion::Count(validation), 0)?;
     let [learning, validation] = [&learning_places, &validation_places].map(|indices| dataset.train.select(indices));
     let mut budgets: Vec<usize> = recipe.budgets.iter().map(|&budget| budget.min(dataset.train.len())).collect();
     budgets.dedup();

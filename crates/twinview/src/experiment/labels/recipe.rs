@@ -27,7 +27,9 @@ pub struct LabelRecipe {
     /// Encoders to pretrain; training `i` uses encoder `i` modulo this.
     pub pretraining_seeds: u64,
     /// Training images on which settings are chosen, for each budget anew. Nothing learns from their labels meanwhile.
-    pub validation: usize,
+    /// 5,000 where absent, or a fifth of the training images if that is less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<usize>,
     /// Self-supervised training on all images.
     pub pretraining: Pretraining,
     /// Ways to train from random weights; the best on the validation images is taken.
@@ -167,8 +169,8 @@ impl LabelRecipe {
         }
         dataset.require_labels()?;
         let images = &dataset.train.images;
-        if self.validation == 0 || self.validation >= images.len() {
-            let (found, count) = (self.validation, images.len());
+        let (found, count) = (self.validation_among(images.len()), images.len());
+        if found == 0 || found >= count {
             return wrong(format!(
                 "validation = {found} must leave some of the {count} training images on either side; {} would",
                 (count / 5).max(1)
@@ -178,6 +180,11 @@ impl LabelRecipe {
         self.pretraining.validate_for(&dataset.pool, dataset.train.len())?;
         let mut plans = self.scratch.iter().chain(&self.fine_tuning).map(|budgeted| &budgeted.plan);
         plans.try_for_each(|plan| plan.validate_for(images))
+    }
+
+    /// How many of so many training images settings are chosen on.
+    pub(super) fn validation_among(&self, images: usize) -> usize {
+        self.validation.unwrap_or((images / 5).min(5000))
     }
 
     /// Refuses recipes whose pretraining is not that of `encoders`, where there are any.
