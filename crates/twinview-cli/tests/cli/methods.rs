@@ -157,27 +157,6 @@ fn experiments_go_on_where_they_were() {
 }
 
 #[test]
-fn teachers_begin_with_the_students_encoder_or_with_all() {
-    let lab = Lab::new();
-    let curve = "experiment labels --method simsiam --seeds 2 --data data --set pretraining_seeds=2 --set budgets=[20] \
-                 --set validation=50 --set pretraining.epochs=1 --set pretraining.batch_size=50 --set teachers=2 \
-                 --set chosen=[\"first\"] --set self_training.epochs=1 --set self_training.batch_size=50 \
-                 --set scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}] \
-                 --set fine_tuning=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}]";
-    lab.succeeds(&format!("{curve} --run all"));
-    lab.succeeds(&format!("{curve} --set teacher_encoders=\"own\" --run own"));
-    let alike = |place: &str| {
-        let [all, own] = ["all", "own"].map(|run| lab.read(&format!("{run}/arms/{place}/weights.safetensors")));
-        all == own
-    };
-    assert!(alike("fine-tuned/first-20/seed-0") && alike("scratch/first-20/seed-0/teacher-1"));
-    assert!(!alike("fine-tuned/first-20/seed-0/teacher-1"));
-    let [all, own] = ["all", "own"].map(|run| String::from_utf8(lab.read(&format!("{run}/report.md"))).unwrap());
-    assert!(all.contains("come from all of them") && !own.contains("come from all of them"), "{all}");
-    lab.fails(&format!("{curve} --set teacher_encoders=\"two\" --run two"), &["unknown variant `two`", "`own`"]);
-}
-
-#[test]
 fn a_curve_of_labels_takes_encoders_that_are_pretrained_already() {
     let lab = Lab::new();
     let same = "--data data --batch-size 50 --epochs 1";

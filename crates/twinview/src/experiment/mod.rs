@@ -24,9 +24,7 @@ mod stored;
 
 pub use arm::Arm;
 pub use benchmark::{Lengths, StepTimes, benchmark};
-pub use labels::{
-    Budgeted, Chosen, LabelRecipe, TeacherEncoders, label_curve, label_recipe, pretraining_of, trained_on,
-};
+pub use labels::{Budgeted, Chosen, LabelRecipe, label_curve, label_recipe, pretraining_of, trained_on};
 pub use method_table::{MethodsRecipe, method_table};
 pub use methods::{METHODS, method_recipe, method_recipe_on};
 pub use page::{PAGE, compare, page, write_page};

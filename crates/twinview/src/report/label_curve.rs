@@ -25,9 +25,6 @@ pub struct LabelCurve {
     /// The dataset that those were pretrained on, where it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained_on: Option<String>,
-    /// Whether the teachers of each student come from all of these encoders.
-    #[serde(default)]
-    pub shared_teachers: bool,
     /// The scores, by way of choosing labels, then by budget, then by arm.
     pub points: Vec<LabelPoint>,
 }
@@ -149,18 +146,10 @@ impl LabelCurve {
             .collect();
         let Self { method, dataset, test_images, encoders, command, version, .. } = self;
         let elsewhere = self.pretrained_on.as_ref().map_or_else(String::new, |on| format!(" (on {on})"));
-        let students = if self.shared_teachers && *encoders > 1 {
-            format!(
-                " The teachers of each self-trained {method} come from all of them, so the spread of its scores is \
-                 narrower than that of encoders pretrained anew for each seed."
-            )
-        } else {
-            String::new()
-        };
         format!(
             "# Labels that {method} saves on {dataset}\n\n{}\n\n{}\n\n{}\n\nMacro F1 on {test_images} test images, \
              mean ± standard deviation over the seeds, read once after each training; settings were chosen on \
-             held-out training images. {encoders} pretrained encoder{}{elsewhere} for all seeds.{students}\n\nMade by `{command}` with twinview \
+             held-out training images. {encoders} pretrained encoder{}{elsewhere} for all seeds.\n\nMade by `{command}` with twinview \
              {version}.\n\n## Settings\n\n```toml\n{settings}```\n",
             self.verdict(),
             self.markdown_tables(),
@@ -206,7 +195,6 @@ mod tests {
             test_images: 3,
             encoders: 1,
             pretrained_on: None,
-            shared_teachers: false,
             points,
         };
         let table = curve.markdown_tables();

@@ -5,7 +5,7 @@ mod recipe;
 mod teachers;
 
 pub use encoders::{pretraining_of, trained_on};
-pub use recipe::{Budgeted, Chosen, LabelRecipe, TeacherEncoders, label_recipe};
+pub use recipe::{Budgeted, Chosen, LabelRecipe, label_recipe};
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -168,7 +168,6 @@ pub fn label_curve(
             .transpose()?
             .flatten()
             .filter(|on| *on != dataset.name),
-        shared_teachers: recipe.self_training.is_some() && recipe.teacher_encoders == TeacherEncoders::All,
         points,
     };
     experiment.write(&curve)?;
@@ -186,8 +185,8 @@ struct Experiment<'a> {
     learning_places: Vec<usize>,
     validation: Split,
     validation_places: Vec<usize>,
-    /// The last linear head on a pretrained encoder: its seed, its encoder, what it was fitted to, and all weights.
-    last_head: RefCell<Option<(u64, u64, Split, StateDict)>>,
+    /// The last linear head on a pretrained encoder: its seed, what it was fitted to, and all weights.
+    last_head: RefCell<Option<(u64, Split, StateDict)>>,
 }
 
 impl Experiment<'_> {
@@ -220,8 +219,7 @@ impl Experiment<'_> {
             Chosen::Typical => {
                 let file = format!("chosen/typical-{budget}-of-{}/seed-{seed}.json", train.len());
                 let result = Stored::open(self.run.join(file), || {
-                    let encoder = self.encoder(self.encoder_index(Cell { member: 0, ..cell }), context)?;
-                    let model = load_backbone(self.random(None, seed, context), &encoder)?.0;
+                    let model = load_backbone(self.random(None, seed, context), &self.encoder(seed, context)?)?.0;
                     let features = extract(&model.backbone, &train.images)?;
                     let features = Matrix::new(features.values(), features.dimensions())?;
                     let chosen = most_typical(features, &[], budget, seed)?;
@@ -305,11 +303,11 @@ impl Experiment<'_> {
                 let model = self.random(None, seed, context);
                 Ok(fit_linear_head(model, &self.dataset.pool, &few, seed)?.0)
             }
-            Arm::Pretrained => self.pretrained(cell, &few, context),
+            Arm::Pretrained => self.pretrained(&few, seed, context),
             Arm::FineTuned => {
                 let plan = self.recipe.fine_tuning[way].plan(few.len(), draw);
                 self.trained(None, folder, &plan, context, |run, context| {
-                    let model = self.pretrained(cell, &few, context)?;
+                    let model = self.pretrained(&few, seed, context)?;
                     train_classifier(model, &label, &few, &plan, run, context)
                 })
             }
@@ -322,7 +320,7 @@ impl Experiment<'_> {
                     let teachers = self.teachers(cell, lesson.with_scratch, train, labelled, context)?;
                     let truth: Vec<(usize, u8)> = labelled.iter().map(|&index| (index, train.labels[index])).collect();
                     let student = match arm {
-                        Arm::SelfTrained => self.pretrained(cell, &few, context)?,
+                        Arm::SelfTrained => self.pretrained(&few, seed, context)?,
                         _ => self.random(None, seed, context),
                     };
                     self_train(student, &teachers, &self.dataset.pool, &truth, &settings, run, context)
@@ -347,18 +345,10 @@ impl Experiment<'_> {
         train(&run, context)
     }
 
-    /// Which pretrained encoder `cell` begins with.
-    fn encoder_index(&self, cell: Cell) -> u64 {
-        let turn = match self.recipe.teacher_encoders {
-            TeacherEncoders::Own => 0,
-            TeacherEncoders::All => cell.member,
-        };
-        (cell.seed + turn) % self.recipe.pretraining_seeds
-    }
-
-    /// Pretrained encoder number `index`.
-    fn encoder(&self, index: u64, context: &mut Context<'_>) -> Result<Weights> {
+    /// The pretrained encoder of `seed`.
+    fn encoder(&self, seed: u64, context: &mut Context<'_>) -> Result<Weights> {
         let settings = self.recipe.pretraining.clone();
+        let index = seed % self.recipe.pretraining_seeds;
         let first = settings.plan.seed;
         encoder(
             &self.run.join(format!("pretraining/seed-{index}")),
@@ -369,18 +359,15 @@ impl Experiment<'_> {
         )
     }
 
-    /// A linear head on the pretrained encoder of `cell`. The last one is kept: teachers that share an encoder begin with it.
-    fn pretrained(&self, cell: Cell, few: &Split, context: &mut Context<'_>) -> Result<Classifier> {
-        let (seed, index) = (cell.seed, self.encoder_index(cell));
-        let last = self.last_head.borrow();
-        let kept = last.as_ref().filter(|(of, on, from, _)| (*of, *on) == (seed, index) && from == few).cloned();
-        drop(last);
+    /// A linear head on the pretrained encoder. The last one is kept: all fine-tuned teachers of a student begin with it.
+    fn pretrained(&self, few: &Split, seed: u64, context: &mut Context<'_>) -> Result<Classifier> {
+        let kept = self.last_head.borrow().as_ref().filter(|(of, from, _)| *of == seed && from == few).cloned();
         if let Some((.., state)) = kept {
             return load_state_dict(self.random(None, seed, context), &state);
         }
-        let model = load_backbone(self.random(None, seed, context), &self.encoder(index, context)?)?.0;
+        let model = load_backbone(self.random(None, seed, context), &self.encoder(seed, context)?)?.0;
         let model = fit_linear_head(model, &self.dataset.pool, few, seed)?.0;
-        self.last_head.replace(Some((seed, index, few.clone(), state_dict(&model))));
+        self.last_head.replace(Some((seed, few.clone(), state_dict(&model))));
         Ok(model)
     }
 

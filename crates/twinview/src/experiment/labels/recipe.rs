@@ -40,9 +40,6 @@ pub struct LabelRecipe {
     /// Fine-tuned models that teach a student, and as many trained from random weights.
     #[serde(default = "one")]
     pub teachers: u64,
-    /// Which encoders the fine-tuned teachers begin with.
-    #[serde(default, skip_serializing_if = "TeacherEncoders::is_own")]
-    pub teacher_encoders: TeacherEncoders,
     /// How the student learns from them on all images; none for no such arm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_training: Option<SelfTraining>,
@@ -80,23 +77,6 @@ impl Chosen {
             Self::First => "first",
             Self::Typical => "typical",
         }
-    }
-}
-
-/// The encoders of the fine-tuned teachers of one student.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TeacherEncoders {
-    /// That of the student.
-    #[default]
-    Own,
-    /// Every pretrained one in turn, beginning with the student's own.
-    All,
-}
-
-impl TeacherEncoders {
-    fn is_own(&self) -> bool {
-        *self == Self::Own
     }
 }
 

@@ -87,7 +87,8 @@ impl Experiment<'_> {
     }
 
     /// Fine-tuned models and as many trained from random weights, which err on other images, or fine-tuned ones alone. The student
-    /// without a pretrained encoder has as many teachers, all of them from random weights.
+    /// without a pretrained encoder has as many teachers, all of them from random weights. Fine-tuned ones share the student's
+    /// encoder: on three encoders of VICReg teachers taught no better (Fashion-MNIST, 100 and 1,000 labels, test images).
     pub(super) fn teachers(
         &self,
         cell: Cell,
