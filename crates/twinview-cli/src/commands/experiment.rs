@@ -57,10 +57,9 @@ pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
     if let Some(first) = args.encoders.first() {
         let runs = args.encoders.len();
         changes.extend([format!("pretraining_seeds={runs}"), format!("seeds={}", runs.max(3))]);
-        asked = match asked {
-            None if args.recipe.recipe.is_none() => trained_on(first)?,
-            asked => asked,
-        };
+        if asked.is_none() && args.recipe.recipe.is_none() {
+            asked = trained_on(first)?;
+        }
     }
     changes.extend(asked.map(|dataset| format!("dataset={dataset:?}")));
     changes.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));

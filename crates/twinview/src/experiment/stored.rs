@@ -49,6 +49,12 @@ impl Stored {
     }
 }
 
+/// The settings of the training among those of a run directory: a run of its own says beside its plan what it is, one below an
+/// experiment is its plan alone.
+pub(super) fn plan_of(settings: &toml::Table) -> &toml::Table {
+    settings.get("plan").and_then(toml::Value::as_table).unwrap_or(settings)
+}
+
 /// The weights of the pretraining in `folder`, trained on the pool of `dataset` if they are not yet.
 pub(super) fn encoder(
     folder: &Path,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::experiment::stored::plan_of;
 use crate::files;
 use crate::training::{Origin, Pretraining, RunDir, open_weights};
 use crate::{Error, Result};
@@ -17,11 +18,8 @@ struct Finished<'a> {
 
 impl<'a> Finished<'a> {
     fn read(run: &'a Path) -> Result<Self> {
-        let (maker, mut table) = RunDir::settings(run)?;
-        if let Some(plan) = table.remove("plan") {
-            // A run of its own says beside its plan what it is; one below an experiment is its plan alone.
-            table = plan.try_into().unwrap_or_default();
-        }
+        let (maker, settings) = RunDir::settings(run)?;
+        let table = plan_of(&settings);
         if !table.contains_key("method") {
             return Err(Error::format(run, "no pretraining. Name the folder that was given to pretrain as --run"));
         }
@@ -32,7 +30,7 @@ impl<'a> Finished<'a> {
             Error::format(run, format!("settings that this version does not know: {}", error.message()))
         };
         let version = maker.strip_prefix("twinview ").unwrap_or(&maker).to_owned();
-        Ok(Self { run, version, settings: table.try_into().map_err(unknown)? })
+        Ok(Self { run, version, settings: table.clone().try_into().map_err(unknown)? })
     }
 }
 

@@ -162,10 +162,9 @@ pub fn label_curve(
         dataset: dataset.name.clone(),
         test_images: dataset.test.len(),
         encoders: recipe.pretraining_seeds,
-        pretrained_on: encoders
-            .first()
-            .map(|run| trained_on(run))
-            .transpose()?
+        // Of the copy: an experiment that is gone on with may be given no encoders any more.
+        pretrained_on: trained_on(&experiment.run.join("pretraining/seed-0"))
+            .ok()
             .flatten()
             .filter(|on| *on != dataset.name),
         points,

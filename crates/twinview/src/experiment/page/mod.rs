@@ -24,7 +24,7 @@ use super::reproduce::held_out;
 use crate::dataset::{Dataset, Part, Split};
 use crate::evaluation::{ClassificationReport, ConfusionMatrix, Verdict};
 use crate::report::page::{ClassScores, Page, Run};
-use crate::training::{Device, open_weights, predict};
+use crate::training::{Device, RunDir, open_weights, predict};
 use crate::{Error, Result, files};
 
 /// The name of a page in a run directory.
@@ -329,6 +329,6 @@ fn experiment_models(root: &Path, report: &Value) -> Vec<Shown> {
         let names = rows.iter().filter_map(name).filter(|name| root.join(name).is_dir());
         names.take(MAPS).map(|name| shown(&name, root.join(&name).join("seed-0"), true)).collect()
     };
-    found.retain(|model| model.path.join("weights.safetensors").is_file());
+    found.retain(|model| RunDir::is_finished_at(&model.path));
     found
 }

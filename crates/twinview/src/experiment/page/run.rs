@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::evaluation::{Advisor, Observation, Verdict};
+use crate::experiment::stored::plan_of;
 use crate::report::page::{Progress, Run, Series};
 use crate::training::{Pretraining, RunDir};
 
@@ -59,8 +60,11 @@ impl RunFiles {
 
     /// The settings of its pretraining, if it is one.
     pub(super) fn pretraining(&self) -> Option<Pretraining> {
-        let plan = self.config.get("plan").cloned().unwrap_or_else(|| toml::Value::Table(self.config.clone()));
-        plan.try_into().ok().filter(|_| self.run.series.iter().any(|series| series.name == "output_std"))
+        plan_of(&self.config)
+            .clone()
+            .try_into()
+            .ok()
+            .filter(|_| self.run.series.iter().any(|series| series.name == "output_std"))
     }
 
     /// How a pretraining stands, and what the advisor says of it; `None` for other trainings.
