@@ -25,6 +25,28 @@
 //! Heads and losses have operations of their own: [`linear`], [`batch_norm`], [`negative_cosine_similarity`], and
 //! [`simsiam_loss`], which is predictor and loss in one; [`weighted_sum`] serves what moves weights. On devices other than the CPU all are
 //! composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use twinview_kernels::{Block, conv_relu_bn_stack};
+//!
+//! let device = Device::flex().autodiff();
+//! let block = Block {
+//!     weight: Tensor::<4>::full([16, 1, 3, 3], 0.1, &device).require_grad(),
+//!     bias: Tensor::<1>::zeros([16], &device),
+//!     gamma: Tensor::<1>::ones([16], &device),
+//!     beta: Tensor::<1>::zeros([16], &device),
+//!     stride: 2,
+//!     epsilon: 1e-5,
+//! };
+//! let images = Tensor::<1, burn::tensor::Int>::arange(0..4 * 28 * 28, &device).float().reshape([4, 1, 28, 28]);
+//! let views = 2;
+//! let (features, statistics) = conv_relu_bn_stack(images / 3136.0, std::slice::from_ref(&block), views);
+//! assert_eq!(features.dims(), [4, 16 * 14 * 14]);
+//! assert_eq!(statistics.len(), 1);
+//! let gradients = features.powf_scalar(3.0).sum().backward();
+//! assert_eq!(block.weight.grad(&gradients).unwrap().dims(), [16, 1, 3, 3]);
+//! ```
 #![forbid(unsafe_code)]
 
 mod backward;

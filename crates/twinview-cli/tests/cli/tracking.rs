@@ -1,6 +1,8 @@
 //! Where a run is logged besides `metrics.jsonl`, and what the terminal is told.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use crate::support::{Lab, files, outcome};
 
@@ -21,6 +23,26 @@ fn a_run_is_logged_where_it_is_asked_for_and_stays_the_same() {
     assert_eq!(pictures, 1);
     // Where a run is logged is no setting of the run.
     assert_eq!(lab.succeeds(&format!("{TRAIN} --run run --resume --track mlflow --track-dir logs")), "run\n");
+}
+
+/// TensorBoard, W&B and MLflow themselves show what `metrics.jsonl` has. Needs `tests/viewers/venv` (see `read_run.py` there);
+/// where it is missing, the test says so and does nothing.
+#[test]
+fn the_viewers_show_what_was_logged() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/viewers");
+    let python = folder.join("venv/bin/python");
+    if !python.exists() {
+        eprintln!("skipped: runs are read by TensorBoard, W&B and MLflow where tests/viewers/venv is there");
+        return;
+    }
+    let lab = Lab::new();
+    let pretrain = "pretrain --data data --batch-size 50 --no-report --track tensorboard,wandb,mlflow";
+    lab.succeeds(&format!("{pretrain} --epochs 3 --run run"));
+    let read = outcome(Command::new(python).arg(folder.join("read_run.py")).arg(lab.path("run")).output().unwrap());
+    assert_eq!(read.code, Some(0), "{}{}", read.stdout, read.stderr);
+    for viewer in ["tensorboard", "tensorboard_server", "wandb", "mlflow"] {
+        assert!(read.stdout.contains(&format!("{viewer}: {{")), "{}", read.stdout);
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ const NOT_RUN: [(&str, &str); 12] = [
     ("cargo test", "these tests are part of it"),
     ("cargo build", "the tests run what it makes"),
     ("cargo doc", "it compiles no program"),
-    ("tensorboard", "a viewer; golden/tracking/read_runs.py reads runs with it"),
+    ("tensorboard", "a viewer; tests/viewers reads runs with it"),
     ("wandb", "the same"),
     ("mlflow", "the same"),
     ("python3", "tests need no Python"),

@@ -1,8 +1,8 @@
 """Reads what `--track tensorboard,wandb,mlflow` wrote with the packages that it is meant for.
 
-    python -m venv /some/where && /some/where/bin/pip install tensorboard==2.21.0 wandb==0.31.0 mlflow==3.17.2
+    cd crates/twinview-cli/tests/viewers && python3 -m venv venv && venv/bin/pip install -r requirements.txt
     twinview pretrain --dataset shapes --epochs 3 --run RUN --track tensorboard,wandb,mlflow
-    /some/where/bin/python golden/tracking/read_runs.py RUN
+    venv/bin/python read_run.py RUN
 
 Each viewer must show the values of RUN/metrics.jsonl, once for each epoch, and its own way of the settings. W&B's part sends
 the run with the real `wandb sync` to a stand-in on this machine that answers as W&B's server does; nothing leaves it.
