@@ -315,13 +315,12 @@ impl Experiment<'_> {
                 let first = lesson.settings.plan.seed;
                 let plan = lesson.settings.plan.clone().with_seed(first + seed);
                 let settings = SelfTraining { plan, ..lesson.settings };
-                self.trained(None, folder, &settings, context, |run, context| {
+                let hidden = if arm == Arm::SelfTrained { None } else { Some(ClassifierConfig::ARTICLE_HIDDEN) };
+                self.trained(hidden, folder, &settings, context, |run, context| {
                     let teachers = self.teachers(cell, lesson.with_scratch, train, labelled, context)?;
                     let truth: Vec<(usize, u8)> = labelled.iter().map(|&index| (index, train.labels[index])).collect();
-                    let student = match arm {
-                        Arm::SelfTrained => self.pretrained(&few, seed, context)?,
-                        _ => self.random(None, seed, context),
-                    };
+                    // A copy of the first teacher, which does not share its running statistics.
+                    let student = load_state_dict(self.random(hidden, seed, context), &state_dict(&teachers[0]))?;
                     self_train(student, &teachers, &self.dataset.pool, &truth, &settings, run, context)
                 })
             }
