@@ -1,6 +1,7 @@
 //! Every method from pretraining to a report, and SimSiam's ablations.
 
 use serde_json::Value;
+use twinview::weights;
 
 use crate::support::{Lab, TEST};
 
@@ -120,7 +121,8 @@ fn experiments_go_on_where_they_were() {
                  --set chosen=[\"stratified\",\"typical\"] \
                  --set scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}] \
                  --set fine_tuning=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}] \
-                 --set self_training.epochs=1 --set self_training.batch_size=50 --set teachers=2";
+                 --set self_training.epochs=1 --set self_training.batch_size=50 --set self_training.learning_rate=1e-20 \
+                 --set teachers=2";
     let text = lab.succeeds(curve);
     for column in [
         "Scratch, tuned",
@@ -133,15 +135,21 @@ fn experiments_go_on_where_they_were() {
         assert!(text.contains(column), "{text}");
     }
     // Teachers differ, and the student without an encoder has as many of them.
-    let weights = |place: &str| lab.read(&format!("curve/arms/{place}/weights.safetensors"));
+    let bytes = |place: &str| lab.read(&format!("curve/arms/{place}/weights.safetensors"));
     let scratch = ["seed-0", "seed-0/teacher-1", "seed-0/teacher-2", "seed-0/teacher-3"];
-    let scratch = scratch.map(|place| weights(&format!("scratch/stratified-20/{place}")));
+    let scratch = scratch.map(|place| bytes(&format!("scratch/stratified-20/{place}")));
     assert!(scratch.iter().all(|one| scratch.iter().filter(|other| one == *other).count() == 1));
-    assert!(weights("fine-tuned/stratified-20/seed-0") != weights("fine-tuned/stratified-20/seed-0/teacher-1"));
+    assert!(bytes("fine-tuned/stratified-20/seed-0") != bytes("fine-tuned/stratified-20/seed-0/teacher-1"));
+    // A student begins as its first teacher, which no steps of this size could make of anything else.
+    let head = |place: &str| {
+        let state = weights::load(lab.path(&format!("curve/arms/{place}/stratified-20/seed-0/weights.safetensors")));
+        state.unwrap().state.into_iter().filter(|(name, _)| name.starts_with("fc.")).collect::<Vec<_>>()
+    };
+    assert!(head("self-trained") == head("fine-tuned") && head("scratch-self-trained") == head("scratch"));
     // What an encoder found worth a label, all arms of the seed learn from.
     let chosen: Value = serde_json::from_slice(&lab.read("curve/chosen/typical-20-of-200/seed-0.json")).unwrap();
     assert_eq!(chosen["images"].as_array().unwrap().len(), 20);
-    assert!(weights("scratch/typical-20/seed-0") != weights("scratch/stratified-20/seed-0"));
+    assert!(bytes("scratch/typical-20/seed-0") != bytes("scratch/stratified-20/seed-0"));
     for run in ["table", "curve"] {
         lab.read(&format!("{run}/report.md"));
         serde_json::from_slice::<Value>(&lab.read(&format!("{run}/report.json"))).unwrap();

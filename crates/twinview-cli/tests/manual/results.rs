@@ -120,7 +120,7 @@ fn reports_say_the_same_in_markdown_and_json() {
 /// A score in a sentence, such as 0.832 ± 0.001, stands in a report too.
 #[test]
 fn scores_in_sentences_are_measured() {
-    let reports = ["article", "quick"].map(|name| table(&report(name)));
+    let reports = ["article", "quick", "labels-vicreg-1000"].map(|name| table(&report(name)));
     for page in pages().iter().filter(|page| ["README.md", "docs/article.md"].contains(&page.name.as_str())) {
         for (place, _) in page
             .text
