@@ -9,5 +9,5 @@ const found = (process.env.PATH ?? "").split(delimiter).map((folder) => join(fol
 export const browser = () => chromium.launch({
   executablePath: process.env.CHROMIUM ?? found,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"],
 });
