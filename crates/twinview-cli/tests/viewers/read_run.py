@@ -170,7 +170,8 @@ def wandb(run, expected):
         environment = {**os.environ, "WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_API_KEY": "0" * 40, "HOME": home}
         program = str(Path(sys.executable).parent / "wandb")
         command = [program, "sync", "--include-synced", folder]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        # It keeps logs in the folder where it is started.
+        result = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=120)
     server.shutdown()
     said = result.stdout + result.stderr
     assert result.returncode == 0, said
@@ -209,7 +210,7 @@ def mlflow(run, expected):
 
 
 if __name__ == "__main__":
-    run = Path(sys.argv[1])
+    run = Path(sys.argv[1]).resolve()
     expected = metrics(run)
     for reader in [tensorboard, tensorboard_server, wandb, mlflow]:
         print(f"{reader.__name__}: {reader(run, expected)}")
