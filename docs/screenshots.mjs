@@ -56,9 +56,9 @@ await phone.screenshot({ path: join(images, "report-phone.png") });
 const folder = mkdtempSync(join(tmpdir(), "twinview-"));
 const program = resolve(docs, "../target/release/twinview");
 const commands = [
-  "pretrain --dataset shapes --method simclr --epochs 3 --run runs/simclr --verbose",
-  "probe --dataset shapes --weights runs/simclr --first-k 200 --head linear --run runs/head",
-  "evaluate --weights runs/head --class-names",
+  "pretrain --method vicreg --epochs 3 --run runs/vicreg",
+  "probe --head linear --weights runs/vicreg --first-k 1000 --run runs/linear",
+  "evaluate --weights runs/linear --class-names",
 ];
 const escape = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 let text = "";

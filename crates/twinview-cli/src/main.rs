@@ -33,6 +33,7 @@ fn run(command: Command) -> twinview::Result<()> {
         Command::Evaluate(args) => commands::evaluate(&args),
         Command::Predict(args) => commands::predictions(&args),
         Command::Select(args) => commands::select::select(&args),
+        Command::Search(args) => commands::search::search(&args),
         Command::Embed(args) => commands::embed(&args),
         Command::Report(args) => commands::pages::report(&args),
         Command::Compare(args) => commands::pages::compare(&args),

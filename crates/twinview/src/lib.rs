@@ -5,11 +5,12 @@
 //! dataset → augment → backbone → optim → method → weights → embedding → evaluation → tracking → training →
 //! report → experiment
 //!
-//! [`error`], [`random`], [`files`] and [`state`] are the ground they all stand on.
+//! [`error`], [`random`], [`files`], `protobuf` and [`state`] are the ground they all stand on.
 #![forbid(unsafe_code)]
 
 pub mod error;
 pub mod files;
+mod protobuf;
 pub mod random;
 pub mod state;
 

@@ -12,7 +12,7 @@ pub(crate) use pages::{CompareArgs, PageArgs, WatchArgs};
 pub(crate) use program::{CompletionsArgs, ManArgs};
 pub(crate) use shared::{BackboneArgs, DataArgs, LabelArgs, PresetName, ReportArgs, ShowArgs, SplitName};
 pub(crate) use training::{FinetuneArgs, HeadName, PretrainArgs, ProbeArgs, RunArgs, SelftrainArgs, TrainArgs};
-pub(crate) use weights::{ConvertArgs, EmbedArgs, EvaluateArgs, PredictArgs, SelectArgs};
+pub(crate) use weights::{ConvertArgs, EmbedArgs, EvaluateArgs, PredictArgs, SearchArgs, SelectArgs};
 
 use clap::{Parser, Subcommand};
 
@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Which images to label first: the typical ones of the groups that an encoder sees
     Select(SelectArgs),
+    /// The images that an encoder finds most like those you name, as a table and a picture
+    Search(SearchArgs),
     /// Features of images, their UMAP and a scatter plot
     Embed(EmbedArgs),
     /// The page report.html of a run or an experiment: settings, curves, scores, images, their map
@@ -68,7 +70,7 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Weights from PyTorch (.pt, .pth) or safetensors into Twinview's form
     Import(ConvertArgs),
-    /// Weights of a run as safetensors with PyTorch's names
+    /// Weights of a run as safetensors with PyTorch's names, or the model as ONNX
     Export(ConvertArgs),
     /// Time the parts of a pretraining step
     Bench(BenchArgs),

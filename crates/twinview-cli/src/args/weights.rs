@@ -47,6 +47,9 @@ pub(crate) struct PredictArgs {
     /// The images to name [default: pool, then test]
     #[arg(long, value_enum)]
     pub(crate) split: Option<SplitName>,
+    /// A column more for each class: how probable it is
+    #[arg(long)]
+    pub(crate) probabilities: bool,
     /// The table [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -68,6 +71,33 @@ pub(crate) struct SelectArgs {
     /// The table [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct SearchArgs {
+    /// Weights with an encoder: a file or a run directory
+    #[arg(long, value_name = "FILE|RUN")]
+    pub(crate) weights: PathBuf,
+    /// What others shall be like: an image of the split by its file or its number, or any picture; repeat for more
+    #[arg(long = "image", value_name = "NAME|FILE", required = true)]
+    pub(crate) images: Vec<String>,
+    /// Images to find for each
+    #[arg(long, value_name = "K", default_value_t = 9)]
+    pub(crate) count: usize,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The images to search [default: pool]
+    #[arg(long, value_enum)]
+    pub(crate) split: Option<SplitName>,
+    /// How features are compared
+    #[arg(long, value_enum, default_value = "cosine")]
+    pub(crate) metric: MetricName,
+    /// The table [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// A picture with a row for each image asked for
+    #[arg(long, value_name = "FILE")]
+    pub(crate) figure: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -120,7 +150,7 @@ pub(crate) struct ConvertArgs {
     /// Weights: safetensors, a PyTorch state dict, or a run directory
     #[arg(value_name = "FILE|RUN")]
     pub(crate) weights: PathBuf,
-    /// The safetensors file to write
+    /// The file to write: safetensors, or ONNX if its name ends in .onnx
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Keep the encoder alone

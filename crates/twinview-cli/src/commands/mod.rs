@@ -5,6 +5,7 @@ pub(crate) mod experiment;
 pub(crate) mod heads;
 pub(crate) mod pages;
 pub(crate) mod program;
+pub(crate) mod search;
 pub(crate) mod select;
 pub(crate) mod train;
 
@@ -16,7 +17,7 @@ use twinview::evaluation::{ClassificationReport, ConfusionMatrix};
 use twinview::method::{Classifier, ClassifierConfig};
 use twinview::report::{Prediction, figures};
 use twinview::training::{KnnProbe, load_backbone, load_weights, logits, open_weights, predict};
-use twinview::weights::{Kind, Model, Weights, identify};
+use twinview::weights::{Kind, Model, Weights, identify, onnx};
 use twinview::{Error, Result, files};
 
 use self::train::Labelled;
@@ -116,7 +117,7 @@ pub(crate) fn predictions(args: &PredictArgs) -> Result<()> {
             table.push(Prediction::new(name(index), label, row, &names));
         }
     }
-    print_or_write(&Prediction::csv(&table)?, args.out.as_deref())
+    print_or_write(&Prediction::csv(&table, args.probabilities.then_some(names.as_slice()))?, args.out.as_deref())
 }
 
 /// Writes `table` to `out`, or prints it.
@@ -168,19 +169,21 @@ pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
     Ok(())
 }
 
-/// Weights of any known form as a safetensors file.
+/// Weights of any known form as a safetensors or ONNX file.
 pub(crate) fn convert(args: &ConvertArgs) -> Result<()> {
-    let weights = open_weights(&args.weights)?;
+    let mut weights = open_weights(&args.weights)?;
     let kind = identify(&weights)?;
-    let mut state = weights.state.clone();
     if args.backbone_only {
-        state.retain(|name, _| name.starts_with("backbone."));
+        weights.state.retain(|name, _| name.starts_with("backbone."));
     }
     output::note(format_args!("{kind}, from {} ({})", weights.path.display(), weights.format));
     weights.renamed.iter().for_each(|rename| output::note(format_args!("  {rename}")));
-    let mut metadata = weights.metadata.clone();
-    metadata.insert("format".to_owned(), "pt".to_owned());
-    twinview::weights::save(&args.out, &state, &metadata)?;
+    if args.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx")) {
+        files::write_atomic(&args.out, &onnx::to_bytes(&weights)?)?;
+    } else {
+        weights.metadata.insert("format".to_owned(), "pt".to_owned());
+        twinview::weights::save(&args.out, &weights.state, &weights.metadata)?;
+    }
     output::line(args.out.display())
 }
 

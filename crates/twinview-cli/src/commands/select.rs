@@ -34,7 +34,7 @@ pub(crate) fn select(args: &SelectArgs) -> Result<()> {
     let rows = chosen
         .iter()
         .map(|one| [name(one.index), String::new(), one.stands_for.to_string(), format!("{:.4}", one.typicality)]);
-    print_or_write(&csv_table(["file", "label", "stands_for", "typicality"], rows)?, args.out.as_deref())
+    print_or_write(&csv_table(&["file", "label", "stands_for", "typicality"], rows)?, args.out.as_deref())
 }
 
 /// What tables call the images of `part`: by their files, or else by their numbers.

@@ -172,10 +172,12 @@ fn a_curve_of_labels_takes_encoders_that_are_pretrained_already() {
         lab.succeeds(&format!("pretrain --method byol {same} --seed {seed} --run encoder-{seed}"));
     }
     let curve = "experiment labels --data data --set budgets=[20] --set chosen=[\"first\"] \
-                 --set fine_tuning=[] --set scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}]";
+                 --set fine_tuning=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}] --set teachers=0 \
+                 --set scratch=[{updates=4,plan={epochs=1,batch_size=10,learning_rate=0.01}}]";
     let both = format!("{curve} --encoder encoder-5 --encoder encoder-4 --run curve");
     let text = lab.succeeds(&both);
-    assert!(text.contains("BYOL + linear"), "{text}");
+    assert!(text.contains("BYOL + linear") && text.contains("BYOL, fine-tuned"), "{text}");
+    assert!(!text.contains("self-trained"), "no teachers, no students: {text}");
     // The experiment has all that it needs, in the order of seeds.
     for (index, seed) in [(0, 4), (1, 5)] {
         let [copy, encoder] = [format!("curve/pretraining/seed-{index}"), format!("encoder-{seed}")]

@@ -51,10 +51,34 @@ fn a_folder_of_pictures_becomes_a_table_of_what_they_show() {
         assert!(table.contains(&format!("\n{part}/{class}/3.bmp,{class},{class},")), "{table}");
     }
     assert!(table.contains("\nunlabelled/7.bmp,,red,"), "{table}");
+    let table = lab.succeeds("predict --weights linear --data photos --split test --probabilities");
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0].join(" "), "file label predicted probability p(blue) p(red)");
+    let blue = rows.iter().find(|row| row[0] == "test/blue/0.bmp").unwrap();
+    let [blue, red] = [4, 5].map(|column| blue[column].parse::<f32>().unwrap());
+    assert!(blue > 0.5 && red > 0.0 && (blue + red - 1.0).abs() < 1e-6, "{table}");
     // Pictures alone, as new ones come.
     lab.succeeds("predict --weights linear --data photos/unlabelled --out new.csv");
     let table = String::from_utf8(lab.read("new.csv")).unwrap();
     assert!(table.lines().count() == 21 && table.contains("\n19.bmp,,red,"), "{table}");
+
+    // What a picture is like: one of the dataset, by either of its names, and one from elsewhere.
+    let search = "search --weights encoder --data photos --count 3";
+    let table =
+        lab.succeeds(&format!("{search} --image unlabelled/7.bmp --image photos/train/blue/3.bmp --figure near.png"));
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!((rows.len(), rows[0].join(" ")), (7, "image rank file label distance".to_owned()), "{table}");
+    assert!(rows[1..4].iter().all(|row| row[2].contains("red") || row[2].starts_with("unlabelled/")), "{table}");
+    assert!(rows[4..].iter().all(|row| row[3] == "blue" && row[2] != "train/blue/3.bmp"), "{table}");
+    assert!(table.lines().nth(1).unwrap().starts_with("unlabelled/7.bmp,1,") && !lab.read("near.png").is_empty());
+    lab.write("elsewhere.bmp", bitmap([200, 20, 10]));
+    let table = lab.succeeds(&format!("{search} --image elsewhere.bmp"));
+    assert!(table.contains("\nelsewhere.bmp,1,train/red/0.bmp,red,0.0000\n"), "{table}");
+    lab.fails(
+        &format!("{search} --image none.bmp"),
+        &["--image none.bmp", "neither an image of the split, such as ", "nor the file of a picture"],
+    );
+    lab.fails(&format!("{search}0 --split test --image 3"), &["--count 30: there are 10 images to choose from"]);
 
     lab.succeeds("embed --weights encoder --data photos --split pool --components 2 --out map");
     let map = String::from_utf8(lab.read("map/umap.csv")).unwrap();

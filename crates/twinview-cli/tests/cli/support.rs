@@ -154,6 +154,19 @@ pub(crate) fn golden(name: &str) -> String {
     path
 }
 
+/// A script of `tests/viewers` under the Python there; where `.ci/run` could not make that, this says so and gives nothing.
+pub(crate) fn viewers(script: &str) -> Option<Command> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/viewers");
+    let python = folder.join("venv/bin/python");
+    if !python.exists() {
+        eprintln!("skipped: {script} needs tests/viewers/venv");
+        return None;
+    }
+    let mut command = Command::new(python);
+    command.arg(folder.join(script));
+    Some(command)
+}
+
 /// Four IDX files of 28×28 images in ten classes, which differ by where a bright bar lies.
 pub(crate) fn write_dataset(folder: &Path, train: usize, test: usize) {
     fs::create_dir_all(folder).unwrap();

@@ -1,10 +1,8 @@
 //! Where a run is logged besides `metrics.jsonl`, and what the terminal is told.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use crate::support::{Lab, files, outcome};
+use crate::support::{Lab, files, outcome, viewers};
 
 const TRAIN: &str = "train --data data --epochs 2 --batch-size 20 --learning-rate 0.05";
 const KEY: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -29,16 +27,11 @@ fn a_run_is_logged_where_it_is_asked_for_and_stays_the_same() {
 /// where it is missing, the test says so and does nothing.
 #[test]
 fn the_viewers_show_what_was_logged() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/viewers");
-    let python = folder.join("venv/bin/python");
-    if !python.exists() {
-        eprintln!("skipped: runs are read by TensorBoard, W&B and MLflow where tests/viewers/venv is there");
-        return;
-    }
+    let Some(mut viewers) = viewers("read_run.py") else { return };
     let lab = Lab::new();
     let pretrain = "pretrain --data data --batch-size 50 --no-report --track tensorboard,wandb,mlflow";
     lab.succeeds(&format!("{pretrain} --epochs 3 --run run"));
-    let read = outcome(Command::new(python).arg(folder.join("read_run.py")).arg(lab.path("run")).output().unwrap());
+    let read = outcome(viewers.arg(lab.path("run")).output().unwrap());
     assert_eq!(read.code, Some(0), "{}{}", read.stdout, read.stderr);
     for viewer in ["tensorboard", "tensorboard_server", "wandb", "mlflow"] {
         assert!(read.stdout.contains(&format!("{viewer}: {{")), "{}", read.stdout);

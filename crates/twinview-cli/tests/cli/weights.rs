@@ -1,6 +1,6 @@
 //! Weights in and out.
 
-use crate::support::{Lab, golden};
+use crate::support::{Lab, golden, outcome, viewers};
 
 #[test]
 fn pytorch_files_of_every_form_become_the_same_safetensors() {
@@ -28,6 +28,40 @@ fn an_exported_classifier_scores_as_the_run_does() {
     assert_eq!(lab.succeeds("evaluate --data data --weights classifier.safetensors --json"), expected);
     lab.succeeds("import classifier.safetensors --out again.safetensors");
     assert_eq!(lab.read("again.safetensors"), lab.read("classifier.safetensors"));
+}
+
+/// ONNX Runtime computes what the program computes, of every encoder and with every head. Needs `tests/viewers/venv`.
+#[test]
+fn onnx_files_run_elsewhere() {
+    let lab = Lab::new();
+    lab.classifier("conv");
+    lab.simsiam("simsiam");
+    lab.succeeds("probe --head linear --weights simsiam --data data --run linear");
+    let quick = "--data data --epochs 2 --batch-size 50";
+    lab.succeeds(&format!(
+        "train --backbone resnet18 --set backbone.width=4 --set backbone.blocks=[1,2,1,1] {quick} --run resnet"
+    ));
+    let small = "--set backbone.patch=7 --set backbone.width=64 --set backbone.depth=2";
+    lab.succeeds(&format!("train --backbone vit {small} {quick} --run vit"));
+    let mut files = Vec::new();
+    for run in ["conv", "linear", "resnet", "vit"] {
+        lab.succeeds(&format!("export {run} --out {run}.onnx"));
+        lab.succeeds(&format!("predict --weights {run} --data data --split test --probabilities --out {run}.csv"));
+        files.extend([format!("{run}.onnx"), format!("{run}.csv")]);
+    }
+    for run in ["simsiam", "resnet", "vit"] {
+        lab.succeeds(&format!("export {run} --out {run}-alone.onnx --backbone-only"));
+        lab.succeeds(&format!("embed --weights {run} --data data --split test --out {run}-map"));
+        files.extend([format!("{run}-alone.onnx"), format!("{run}-map/features.npy")]);
+    }
+    let onnx = lab.read("conv.onnx");
+    lab.succeeds("export conv --out conv.onnx");
+    assert!(lab.read("conv.onnx") == onnx, "equal weights gave different files");
+
+    let Some(mut runtime) = viewers("run_onnx.py") else { return };
+    let files = files.iter().map(|file| lab.path(file));
+    let ran = outcome(runtime.arg(lab.path("data/t10k-images-idx3-ubyte")).args(files).output().unwrap());
+    assert_eq!((ran.code, ran.stdout.lines().count()), (Some(0), 7), "{}{}", ran.stdout, ran.stderr);
 }
 
 #[test]

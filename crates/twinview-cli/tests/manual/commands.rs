@@ -94,7 +94,7 @@ fn small(line: &str) -> Result<String, String> {
     // A warm-up must be shorter than the training.
     let epochs = if line.contains("warmup_epochs = 2") { 3 } else { 1 };
     let more = match command.as_str() {
-        "data fetch" | "data show" | "evaluate" | "predict" | "select" | "embed" | "import" | "export"
+        "data fetch" | "data show" | "evaluate" | "predict" | "select" | "search" | "embed" | "import" | "export"
         | "completions" | "man" | "--help" | "--version" | "report" | "compare" => "",
         // It ends when it is interrupted.
         "watch" => return Ok(format!("timeout --signal INT 2 {line} || test $? = 124")),
@@ -238,7 +238,8 @@ fn write_photos(folder: &Path) {
             for number in [54 + length, 0, 54, 40, SIDE, SIDE, 1 | 24 << 16, 0, length, 0, 0, 0, 0] {
                 file.extend(number.to_le_bytes());
             }
-            fs::write(below.join(format!("{at}.bmp")), [file, pixels].concat()).unwrap();
+            // As a camera names its files; what they are, the content tells.
+            fs::write(below.join(format!("{at}.jpg")), [file, pixels].concat()).unwrap();
         }
     }
 }

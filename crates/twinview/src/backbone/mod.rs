@@ -27,6 +27,7 @@ pub use linear::Linear;
 pub use norm::BatchNorm;
 pub use parameters::{Start, TorchNames, initialise, load_state_dict, parameter_count, state_dict};
 pub use resnet::{BasicBlock, Conv, Downsample, ResNet, ResNetConfig};
+pub(crate) use vit::patch_positions;
 pub use vit::{
     Attention, LayerNorm, PatchEmbedding, PatchProjection, TransformerBlock, TransformerMlp, VisionTransformer,
     VitConfig,

@@ -112,7 +112,9 @@ impl VisionTransformer {
         let (device, patch) = (images.device(), self.patch_embed.patch());
         let tokens = self.patch_embed.forward(images);
         let length = self.cls_token.dims()[2];
-        let positions = Tensor::from_data(positions(height / patch, width / patch, length), &device);
+        let (rows, columns) = (height / patch, width / patch);
+        let positions = TensorData::new(patch_positions(rows, columns, length), [1, rows * columns, length]);
+        let positions = Tensor::from_data(positions, &device);
         let class = self.cls_token.val().expand([count, 1, length]);
         let tokens = Tensor::cat(vec![class, tokens + positions], 1);
         self.norm.forward(transformer_first_token(tokens, &self.transformer()))
@@ -185,7 +187,7 @@ impl TorchNames for VisionTransformer {
 
 /// Sines and cosines that tell where each patch is: `[1, rows * columns, length]`. A quarter each is for sine and cosine of the
 /// row and of the column, with wavelengths from 2π to 20,000π patches (MoCo v3).
-fn positions(rows: usize, columns: usize, length: usize) -> TensorData {
+pub(crate) fn patch_positions(rows: usize, columns: usize, length: usize) -> Vec<f32> {
     let quarter = length / 4;
     let angle = |place: usize, index: usize| place as f64 / 10_000_f64.powf(index as f64 / quarter as f64);
     let of_patch = |row: usize, column: usize| {
@@ -193,8 +195,7 @@ fn positions(rows: usize, columns: usize, length: usize) -> TensorData {
             .into_iter()
             .flat_map(move |(place, wave)| (0..quarter).map(move |index| wave(angle(place, index)) as f32))
     };
-    let values = (0..rows).flat_map(|row| (0..columns).flat_map(move |column| of_patch(row, column))).collect();
-    TensorData::new::<f32, _>(values, [1, rows * columns, length])
+    (0..rows).flat_map(|row| (0..columns).flat_map(move |column| of_patch(row, column))).collect()
 }
 
 /// Cuts images into patches and makes a token of each.
@@ -273,7 +274,7 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// What is added to a variance before its root is taken: that of vision transformers.
-    const EPSILON: f32 = 1e-6;
+    pub const EPSILON: f32 = 1e-6;
 
     fn new(width: usize, device: &Device) -> Self {
         Self {

@@ -4,10 +4,19 @@ use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::catalog::{CATALOG, Entry, find};
+use super::catalog::{CATALOG, Entry, SIDE, find};
 use super::load::{Loaded, Trust, find_file, load, read_published};
 use super::{Dataset, Progress, apt, download, folder, shapes};
 use crate::{Error, Result};
+
+/// Rows and columns of the images of the dataset called `name`, as [`Request::name`] has it; `None` for other names.
+pub fn side(name: &str) -> Option<usize> {
+    match folder::Form::parse(name) {
+        Ok(Some(form)) => Some(form.side()),
+        Ok(None) if name == shapes::NAME => Some(shapes::SIDE),
+        _ => find(name).ok().map(|_| SIDE),
+    }
+}
 
 /// Which dataset is wanted, and where it may come from.
 #[derive(Clone, Debug)]

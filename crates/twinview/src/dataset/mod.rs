@@ -30,8 +30,9 @@ mod locate;
 mod shapes;
 mod subset;
 
+pub use folder::read_picture;
 pub use idx::{read_images, read_labels};
-pub use locate::{Found, Request, Source, Sources, fetch, guess, open};
+pub use locate::{Found, Request, Source, Sources, fetch, guess, open, side};
 pub use shapes::shapes;
 pub use subset::{Portion, first_k, split_validation, stratified};
 
@@ -129,6 +130,14 @@ impl Images {
             return self.clone();
         }
         Self { pixels: Arc::new(self.pixels[..count * self.image_len()].to_vec()), ..*self }
+    }
+
+    /// Other images with as many channels, rows and columns.
+    ///
+    /// # Panics
+    /// When `pixels` do not divide into such.
+    pub fn of_same_form(&self, pixels: Vec<u8>) -> Self {
+        Self::new(self.channels, self.height, self.width, pixels)
     }
 
     /// A copy of the images at `indices`, in that order.

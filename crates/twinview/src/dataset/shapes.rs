@@ -30,7 +30,7 @@ const CLASSES: [&str; 10] = [
     "dots",
 ];
 
-const SIDE: usize = 28;
+pub(super) const SIDE: usize = 28;
 
 /// Points a pixel is averaged over, in each direction.
 const SAMPLES: usize = 3;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Recipe;
 use super::arm::{Arm, Experiment};
 use crate::augment::Batch;
-use crate::dataset::{Dataset, Images, Portion, split_validation};
+use crate::dataset::{Dataset, Portion, split_validation};
 use crate::embedding::{Matrix, Umap, extract};
 use crate::evaluation::{ConfusionMatrix, Summary};
 use crate::report::figures;
@@ -168,7 +168,7 @@ fn view_pairs(experiment: &Experiment<'_>) -> Result<figures::Figure> {
     let mut pixels = Vec::new();
     settings.view_maker(images)?.make(images, &batch, &mut pixels)?;
     let bytes: Vec<u8> = pixels.iter().map(|value| (value * 255.0).round() as u8).collect();
-    let view = |half: &[u8]| Images::new(images.channels(), images.height(), images.width(), half.to_vec());
+    let view = |half: &[u8]| images.of_same_form(half.to_vec());
     let (first, second) = bytes.split_at(bytes.len() / 2);
     figures::view_pairs(&images.select(&batch.indices), [&view(first), &view(second)])
 }

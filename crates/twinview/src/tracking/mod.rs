@@ -20,7 +20,6 @@ mod entry;
 mod environment;
 mod jsonl;
 mod mlflow;
-mod protobuf;
 mod secrets;
 mod tensorboard;
 mod terminal;

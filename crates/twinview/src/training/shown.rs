@@ -25,7 +25,7 @@ pub(super) fn views(maker: &ViewMaker, images: &Images, context: &Context<'_>) -
     if columns == 0 || !bytes.len().is_multiple_of(images.image_len()) {
         return Err(Error::Config("there are no views of these images to show".into()));
     }
-    let grid = Images::new(images.channels(), images.height(), images.width(), bytes);
+    let grid = images.of_same_form(bytes);
     Ok(vec![Entry::Picture { name: "views".into(), picture: Picture::grid(&grid, columns)? }])
 }
 

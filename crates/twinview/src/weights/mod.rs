@@ -1,4 +1,4 @@
-//! Weights in files: safetensors in and out, PyTorch checkpoints in.
+//! Weights in files: safetensors in and out, PyTorch checkpoints in, ONNX out.
 //!
 //! A file is told by its content, not by its ending. Array names are made [canonical](names) on the way in;
 //! [`match_into`] fits what was loaded to a model and reports what went where; [`identify()`] tells which model a
@@ -30,6 +30,7 @@ mod decode;
 pub mod identify;
 pub mod matching;
 pub mod names;
+pub mod onnx;
 mod pickle;
 mod pytorch;
 mod resnet;

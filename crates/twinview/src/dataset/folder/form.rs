@@ -47,6 +47,11 @@ impl Form {
         if parts.next().is_some() { Err(wrong()) } else { Ok(Some(Self { side, is_grey })) }
     }
 
+    /// Rows and columns of each image.
+    pub(in crate::dataset) fn side(self) -> usize {
+        self.side
+    }
+
     /// Channels of each image.
     pub(super) fn channels(self) -> usize {
         if self.is_grey { 1 } else { 3 }

@@ -92,6 +92,15 @@ pub(super) fn load(
     Ok(dataset.hold_out(&kept, &held_out))
 }
 
+/// The picture in `path` in the form of `images`, which are squares: scaled and cut as pictures in a folder are.
+///
+/// # Errors
+/// When the file cannot be read or is no picture.
+pub fn read_picture(path: &Path, images: &Images) -> Result<Images> {
+    let form = Form { side: images.height(), is_grey: images.channels() == 1 };
+    Ok(images.of_same_form(decode(path, form)?))
+}
+
 /// The pixels of `files` below `root`, one after the other.
 fn pixels(
     root: &Path,

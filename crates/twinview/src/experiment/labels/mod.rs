@@ -50,7 +50,7 @@ impl Arm {
         let mut arms = vec![Self::Scratch, Self::Random, Self::Pretrained];
         if !recipe.fine_tuning.is_empty() {
             arms.push(Self::FineTuned);
-            if recipe.self_training.is_some() {
+            if recipe.self_training.is_some() && recipe.teachers > 0 {
                 arms.extend([Self::ScratchSelfTrained, Self::SelfTrained]);
             }
         }
@@ -77,6 +77,11 @@ impl Arm {
             Self::ScratchSelfTrained => "Scratch, self-trained".to_owned(),
             Self::SelfTrained => format!("{method}, self-trained"),
         }
+    }
+
+    /// Units in the hidden layer of its head; on what is pretrained the head is linear.
+    fn hidden(self) -> Option<usize> {
+        matches!(self, Self::Scratch | Self::ScratchSelfTrained).then_some(ClassifierConfig::ARTICLE_HIDDEN)
     }
 }
 
@@ -292,9 +297,8 @@ impl Experiment<'_> {
         match arm {
             Arm::Scratch => {
                 let plan = self.recipe.scratch[way].plan(few.len(), draw);
-                let hidden = Some(ClassifierConfig::ARTICLE_HIDDEN);
-                self.trained(hidden, folder, &plan, context, |run, context| {
-                    let model = self.random(hidden, plan.seed, context);
+                self.trained(arm, folder, &plan, context, |run, context| {
+                    let model = self.random(arm.hidden(), plan.seed, context);
                     train_classifier(model, &label, &few, &plan, run, context)
                 })
             }
@@ -305,7 +309,7 @@ impl Experiment<'_> {
             Arm::Pretrained => self.pretrained(&few, seed, context),
             Arm::FineTuned => {
                 let plan = self.recipe.fine_tuning[way].plan(few.len(), draw);
-                self.trained(None, folder, &plan, context, |run, context| {
+                self.trained(arm, folder, &plan, context, |run, context| {
                     let model = self.pretrained(&few, seed, context)?;
                     train_classifier(model, &label, &few, &plan, run, context)
                 })
@@ -315,22 +319,21 @@ impl Experiment<'_> {
                 let first = lesson.settings.plan.seed;
                 let plan = lesson.settings.plan.clone().with_seed(first + seed);
                 let settings = SelfTraining { plan, ..lesson.settings };
-                let hidden = if arm == Arm::SelfTrained { None } else { Some(ClassifierConfig::ARTICLE_HIDDEN) };
-                self.trained(hidden, folder, &settings, context, |run, context| {
+                self.trained(arm, folder, &settings, context, |run, context| {
                     let teachers = self.teachers(cell, lesson.with_scratch, train, labelled, context)?;
                     let truth: Vec<(usize, u8)> = labelled.iter().map(|&index| (index, train.labels[index])).collect();
                     // A copy of the first teacher, which does not share its running statistics.
-                    let student = load_state_dict(self.random(hidden, seed, context), &state_dict(&teachers[0]))?;
+                    let student = load_state_dict(self.random(arm.hidden(), seed, context), &state_dict(&teachers[0]))?;
                     self_train(student, &teachers, &self.dataset.pool, &truth, &settings, run, context)
                 })
             }
         }
     }
 
-    /// What `train` makes in the run directory `folder`, or made there before: a classifier whose head has `hidden` units.
+    /// What `train` makes in the run directory `folder`, or made there before: a classifier of `arm`.
     fn trained(
         &self,
-        hidden: Option<usize>,
+        arm: Arm,
         folder: &Path,
         settings: &impl Serialize,
         context: &mut Context<'_>,
@@ -338,7 +341,7 @@ impl Experiment<'_> {
     ) -> Result<Classifier> {
         let run = RunDir::open(folder, settings, true, &self.origin)?;
         if run.is_finished() {
-            return Ok(load_weights(self.random(hidden, 0, context), &run.weights()?)?.0);
+            return Ok(load_weights(self.random(arm.hidden(), 0, context), &run.weights()?)?.0);
         }
         train(&run, context)
     }

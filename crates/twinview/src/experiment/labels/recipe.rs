@@ -37,7 +37,7 @@ pub struct LabelRecipe {
     /// Ways to train on from the pretrained encoder and its linear head; none for no such arm, and no self-training.
     #[serde(default)]
     pub fine_tuning: Vec<Budgeted>,
-    /// Fine-tuned models that teach a student, and as many trained from random weights.
+    /// Fine-tuned models that teach a student, and as many trained from random weights; 0 for no student.
     #[serde(default = "one")]
     pub teachers: u64,
     /// How the student learns from them on all images; none for no such arm.
@@ -143,9 +143,6 @@ impl LabelRecipe {
         }
         if let Some(smoothing) = self.self_training.as_ref().and_then(|settings| settings.smoothing) {
             self.smoothing_weights.iter().try_for_each(|&weight| Smoothing { weight, ..smoothing }.validate())?;
-        }
-        if self.teachers == 0 {
-            return wrong("teachers = 0 leaves self_training without a teacher; give at least 1".into());
         }
         dataset.require_labels()?;
         let images = &dataset.train.images;

@@ -108,6 +108,6 @@ pub(super) fn views(settings: &Pretraining, images: &Images) -> Result<Views> {
     if columns == 0 || !bytes.len().is_multiple_of(images.image_len()) {
         return Err(Error::Config("there are no views of these images to show".into()));
     }
-    let grid = Images::new(images.channels(), images.height(), images.width(), bytes);
+    let grid = images.of_same_form(bytes);
     Ok(Views { rows: grid.len() / columns, atlas: Atlas::new(&grid, columns)? })
 }

@@ -10,9 +10,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use self::projector::Projector;
-use super::protobuf::Message;
 use super::tracker::now;
 use super::{Entry, Histogram, Picture, Sink, TrackedRun};
+use crate::protobuf::Message;
 use crate::{Error, Result};
 
 /// What event files have in their names.
@@ -146,6 +146,8 @@ fn cut(folder: &Path, step: u64) -> Result<usize> {
 /// Every event in an event file, with its step.
 #[cfg(test)]
 pub(super) fn steps_and_events(file: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let step = |event| super::protobuf::find(event, 2).and_then(super::protobuf::Value::varint).unwrap_or(0);
+    use crate::protobuf::{Value, find};
+
+    let step = |event| find(event, 2).and_then(Value::varint).unwrap_or(0);
     record::records(file).map(move |(event, _)| (step(event), event))
 }

@@ -1,6 +1,6 @@
 //! The framing of event files: TensorFlow's records.
 
-use crate::tracking::protobuf::{Value, find};
+use crate::protobuf::{Value, find};
 
 /// `data` between its length and its checksum.
 pub(super) fn frame(data: &[u8]) -> Vec<u8> {
@@ -56,7 +56,7 @@ const TABLE: [u32; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracking::protobuf::Message;
+    use crate::protobuf::Message;
 
     #[test]
     fn the_checksum_is_that_of_rfc_3720() {

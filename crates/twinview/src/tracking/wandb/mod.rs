@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::protobuf::{Message, Value, find};
 use super::tracker::now;
 use super::{Ending, Entry, Sink, TrackedRun};
+use crate::protobuf::{Message, Value, find};
 use crate::{Error, Result, files};
 
 /// Fields of `Record`.

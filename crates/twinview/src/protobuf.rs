@@ -1,4 +1,4 @@
-//! Protocol buffers on the wire, as far as event and run files need them: protobuf.dev/programming-guides/encoding.
+//! Protocol buffers on the wire, as far as event, run and ONNX files need them: protobuf.dev/programming-guides/encoding.
 
 /// A message under construction; each method appends a field.
 #[derive(Clone, Debug, Default)]
