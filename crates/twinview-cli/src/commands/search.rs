@@ -26,7 +26,10 @@ pub(crate) fn search(args: &SearchArgs) -> Result<()> {
 
     let available = split.len() - usize::from(places.iter().any(Option::is_some));
     if args.count == 0 || args.count > available {
-        return Err(Error::Config(format!("--count {}: there are {available} images to choose from", args.count)));
+        return Err(Error::Config(format!(
+            "--count {}: expected 1 to {available}, the images to choose from",
+            args.count
+        )));
     }
     let mut pixels = Vec::new();
     for (image, place) in args.images.iter().zip(&places) {

@@ -78,7 +78,7 @@ fn a_folder_of_pictures_becomes_a_table_of_what_they_show() {
         &format!("{search} --image none.bmp"),
         &["--image none.bmp", "neither an image of the split, such as ", "nor the file of a picture"],
     );
-    lab.fails(&format!("{search}0 --split test --image 3"), &["--count 30: there are 10 images to choose from"]);
+    lab.fails(&format!("{search}0 --split test --image 3"), &["--count 30: expected 1 to 10, the images"]);
 
     lab.succeeds("embed --weights encoder --data photos --split pool --components 2 --out map");
     let map = String::from_utf8(lab.read("map/umap.csv")).unwrap();

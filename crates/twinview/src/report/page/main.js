@@ -16,6 +16,9 @@ const ORDER = (page) => (page.scores.length || page.label_curves.length
   ? ["scores", "labels", "report", "map", "confusion", "views", "curves", "figures", "settings"]
   : ["curves", "report", "map", "confusion", "views", "figures", "settings"]);
 
+/** Numbers stay with their spread and their sign. */
+const unbroken = (text) => text.replaceAll(" ± ", "\u00a0±\u00a0").replaceAll(" %", "\u00a0%");
+
 function header(page) {
   const { progress } = page;
   const bar = h("i", { class: "progress", "aria-hidden": "true" }, h("i", {}));
@@ -26,7 +29,7 @@ function header(page) {
     ? h("p", { class: "state" }, `Finished${progress.epoch ? ` after ${plural(progress.epoch, "epoch")}` : ""}`)
     : h("p", { class: "state going" }, `Epoch ${progress.epoch}${progress.epochs ? ` of ${progress.epochs}` : ""}, not finished${heard}`, bar);
   return h("header", {}, h("p", { class: "kicker" }, page.subtitle), h("h1", {}, page.title), state,
-    page.verdict ? h("p", { class: "verdict" }, page.verdict) : null,
+    page.verdict ? h("p", { class: "verdict" }, unbroken(page.verdict)) : null,
     page.notes.length ? h("ul", { class: "notes" }, page.notes.map((note) => h("li", {}, note))) : null,
     page.facts.length ? h("dl", { class: "facts" }, page.facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))) : null);
 }
