@@ -78,23 +78,23 @@ impl<'a> Graph<'a> {
 
     /// The array `name`.
     pub(super) fn weight(&mut self, name: &str) -> String {
-        let values = self.values(name).to_vec();
-        self.floats(name, self.shape(name), &values)
+        self.floats(name, self.shape(name), &self.values(name))
     }
 
     /// The transpose of the matrix `name`.
     pub(super) fn transposed(&mut self, name: &str) -> String {
         let (values, shape) = (self.values(name), self.shape(name));
-        let [rows, columns] = [shape[0], shape[1]];
+        let (rows, columns) = (shape[0], shape[1]);
         let turned: Vec<f32> =
-            (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect();
+            (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns).copied()).collect();
         self.floats(name, &[columns, rows], &turned)
     }
 
-    fn values(&self, name: &str) -> &'a [f32] {
+    fn values(&self, name: &str) -> Vec<f32> {
         match self.state.get(name).map(|array| &array.values) {
-            Some(Values::F32(values)) => values,
-            _ => &[],
+            Some(Values::F32(values)) => values.clone(),
+            Some(Values::I64(values)) => values.iter().map(|&value| value as f32).collect(),
+            None => Vec::new(),
         }
     }
 
