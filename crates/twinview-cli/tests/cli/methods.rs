@@ -189,6 +189,8 @@ fn a_curve_of_labels_takes_encoders_that_are_pretrained_already() {
     // A fifth of the 200 training images.
     assert_eq!(report["settings"]["validation"], 40);
     assert_eq!(lab.succeeds(&both), text);
+    let linear = lab.succeeds(&format!("{curve} --set fine_tuning=[] --encoder encoder-4 --run linear"));
+    assert!(linear.contains("BYOL + linear") && !linear.contains("fine-tuned"), "{linear}");
 
     lab.succeeds(&format!("pretrain --method simsiam {same} --seed 6 --run other"));
     let one = format!("{curve} --encoder encoder-4 --run refused");

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// Rows and columns of the images of the dataset called `name`, as [`Request::name`] has it; `None` for other names.
 pub fn side(name: &str) -> Option<usize> {
     match folder::Form::parse(name) {
-        Ok(Some(form)) => Some(form.side()),
+        Ok(Some(form)) => Some(form.side),
         Ok(None) if name == shapes::NAME => Some(shapes::SIDE),
         _ => find(name).ok().map(|_| SIDE),
     }

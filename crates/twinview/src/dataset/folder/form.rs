@@ -17,7 +17,7 @@ const SIDES: std::ops::RangeInclusive<usize> = 8..=1024;
 /// Written `folder:64` or `folder:64:grey`, so that the name of the dataset, which runs and weights keep, says it all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataset) struct Form {
-    pub(super) side: usize,
+    pub(in crate::dataset) side: usize,
     pub(super) is_grey: bool,
 }
 
@@ -45,11 +45,6 @@ impl Form {
             Some(_) => return Err(wrong()),
         };
         if parts.next().is_some() { Err(wrong()) } else { Ok(Some(Self { side, is_grey })) }
-    }
-
-    /// Rows and columns of each image.
-    pub(in crate::dataset) fn side(self) -> usize {
-        self.side
     }
 
     /// Channels of each image.
