@@ -3,11 +3,12 @@
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
-use crate::convolve::{Convolution, Scratch, Spans};
+use crate::convolve::{Convolution, Scratch};
 use crate::layout::block_to_activations;
 use crate::normalise::{Affine, Moments, add_gradient_brick, by_group};
 use crate::pack;
-use crate::plan::{BlockShape, Chunk, rows, tasks};
+use crate::plan::{BlockShape, Chunk, rows};
+use crate::spans::{Spans, tasks};
 use crate::tile::{Finish, LANES, Line};
 use crate::workspace::Buffer;
 

@@ -3,10 +3,11 @@
 use fearless_simd::{Level, Simd, dispatch};
 use rayon::prelude::*;
 
-use crate::convolve::{Convolution, Scratch, Spans};
+use crate::convolve::{Convolution, Scratch};
 use crate::normalise::{MOMENTS, Moments, add_brick};
 use crate::pack::ForwardWeights;
-use crate::plan::{BlockShape, Chunk, Span, TAPS, rows, tasks};
+use crate::plan::{BlockShape, Chunk, TAPS, rows};
+use crate::spans::{Span, Spans, tasks};
 use crate::tile::{Finish, LANES, Line, panel_from_planes};
 use crate::workspace::Buffer;
 
@@ -37,12 +38,15 @@ impl<'a> Block<'a> {
     fn rows<S: Simd>(&self, simd: S, chunk: Chunk, span: &Span, scratch: &mut Scratch, outs: &mut [&mut [Line]]) {
         match self.source {
             Source::Planes(planes, weights) => {
-                let ys = match span {
-                    Span::One(y, _) => vec![*y],
-                    Span::Two(pair) => pair.outs.to_vec(),
-                };
-                for (y, out) in ys.into_iter().zip(outs) {
-                    self.row_from_planes(simd, chunk.of(planes, self.shape.in_features()), weights, chunk.rows, y, out);
+                for (y, out) in span.outs.iter().zip(outs) {
+                    self.row_from_planes(
+                        simd,
+                        chunk.of(planes, self.shape.in_features()),
+                        weights,
+                        chunk.rows,
+                        *y,
+                        out,
+                    );
                 }
             }
             Source::Values(values, weights, finish) => {

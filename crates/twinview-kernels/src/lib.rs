@@ -5,8 +5,8 @@
 //!
 //! - Activations lie as `[chunk of images][position][16-channel block][image][16 channels]`. Every inner loop is then a
 //!   6×16 register tile over whole cache lines: no im2col buffer, padding taps are left out, a stride costs nothing.
-//! - Outputs that share an outer tap are made in pairs, three products for four, in rows and in columns; so are the
-//!   gradients of inputs and weights.
+//! - Neighbouring outputs that share outer taps are made together, three with four products for six, in rows and in
+//!   columns; so are the gradients of inputs and weights.
 //! - Values are stored once, before normalisation. Normalisation is an affine map of each channel, folded into the next block's
 //!   weights; its sums are gathered while the values are in the cache.
 //! - All views of a batch go through in one pass, each with its own batch statistics.
@@ -67,6 +67,7 @@ mod product;
 mod residual;
 mod rows_norm;
 mod simsiam;
+mod spans;
 mod stack;
 mod statistics;
 #[cfg(test)]

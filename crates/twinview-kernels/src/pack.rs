@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use crate::normalise::Affine;
-use crate::plan::{BlockShape, KERNEL, OUTER, TAPS, VARIANTS};
+use crate::plan::{BlockShape, KERNEL, TAPS};
+use crate::spans::{HALF_DIFFERENCE, HALF_SUM, VARIANTS};
 use crate::tile::{LANES, Line};
 use crate::workspace::Buffer;
 
@@ -29,18 +30,21 @@ fn fill_panel<'a>(lines: &mut [Line], columns: usize, rows: usize, weight: impl 
             }
         }
     }
-    // The sums of the outer columns, and then of the outer rows.
-    let mut add = |to: usize, a: usize, b: usize| {
+    // Half sums and differences of the outer columns, and then of the outer rows.
+    let mut add_variants = |of: usize, step: usize| {
         for i in 0..each {
-            let (a, b) = (lines[a * each + i].0, lines[b * each + i].0);
-            lines[to * each + i].0 = std::array::from_fn(|lane| a[lane] + b[lane]);
+            let (a, b) = (lines[of * each + i].0, lines[(of + 2 * step) * each + i].0);
+            let sum = std::array::from_fn(|lane| 0.5 * (a[lane] + b[lane]));
+            let difference = std::array::from_fn(|lane| 0.5 * (a[lane] - b[lane]));
+            lines[(of + HALF_SUM * step) * each + i] = Line(sum);
+            lines[(of + HALF_DIFFERENCE * step) * each + i] = Line(difference);
         }
     };
     for row in 0..KERNEL {
-        add(row * VARIANTS + OUTER, row * VARIANTS, row * VARIANTS + 2);
+        add_variants(row * VARIANTS, 1);
     }
     for column in 0..VARIANTS {
-        add(OUTER * VARIANTS + column, column, 2 * VARIANTS + column);
+        add_variants(column, VARIANTS);
     }
 }
 

@@ -98,14 +98,14 @@ pub(crate) fn block_products<S: Simd>(simd: S, sums: &mut [Line], left: &[Line],
     );
 }
 
-/// As [`block_products`] with the difference of two bricks, or of two differences, on the left, which goes to `made`.
+/// As [`block_products`] with a weighted sum of bricks on the left, which goes to `made`.
 ///
-/// The difference is taken between the products of the first strip, which hides it and the wait for what it reads.
+/// The sum is taken between the products of the first strip, which hides it and the wait for what it reads.
 #[inline(never)]
-pub(crate) fn difference_products<S: Simd, const N: usize>(
+pub(crate) fn weighted_products<S: Simd, const N: usize>(
     simd: S,
     sums: &mut [Line],
-    left: [&[Line]; N],
+    left: [(f32, &[Line]); N],
     made: &mut [Line],
     right: &[Line],
 ) {
@@ -145,28 +145,29 @@ fn strip<S: Simd, const FIRST: usize, const R: usize>(simd: S, sums: &mut [Line]
 fn first_strip<S: Simd, const N: usize, const R: usize>(
     simd: S,
     sums: &mut [Line],
-    left: [&[Line]; N],
+    left: [(f32, &[Line]); N],
     made: &mut [Line],
     right: &[Line],
 ) {
     let sums: &mut [Line; R] = (&mut sums[..R]).try_into().expect("R lines");
     let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
     let (right_fours, right_rest) = right.as_chunks::<4>();
-    let left = left.map(|left| left.as_chunks::<4>());
+    let left = left.map(|(factor, left)| (factor, left.as_chunks::<4>()));
     let (made_fours, made_rest) = made.as_chunks_mut::<4>();
     if let Some(made) = made_fours.first_mut() {
-        differences(simd, left.map(|left| &left.0[0]), made);
+        weighted_lines(simd, left.map(|(factor, left)| (factor, &left.0[0])), made);
     }
     for (n, right) in right_fours.iter().enumerate() {
         // One turn ahead of its use.
         if n + 1 < right_fours.len() {
-            differences(simd, left.map(|left| &left.0[n + 1]), &mut made_fours[n + 1]);
+            weighted_lines(simd, left.map(|(factor, left)| (factor, &left.0[n + 1])), &mut made_fours[n + 1]);
         }
         add_products::<S, 0, R, 4>(simd, &mut totals, &made_fours[n], right);
     }
     for (n, right) in right_rest.iter().enumerate() {
         let made: &mut [Line; 1] = (&mut made_rest[n..=n]).try_into().expect("a line");
-        differences(simd, left.map(|left| left.1[n..=n].try_into().expect("a line")), made);
+        let left = left.map(|(factor, left)| (factor, left.1[n..=n].try_into().expect("a line")));
+        weighted_lines(simd, left, made);
         add_products::<S, 0, R, 1>(simd, &mut totals, made, &[*right]);
     }
     for i in 0..R {
@@ -174,15 +175,10 @@ fn first_strip<S: Simd, const N: usize, const R: usize>(
     }
 }
 
-/// The difference of two, or of two differences, line by line.
 #[inline(always)]
-fn differences<S: Simd, const N: usize, const L: usize>(simd: S, of: [&[Line; L]; N], out: &mut [Line; L]) {
+fn weighted_lines<S: Simd, const N: usize, const L: usize>(simd: S, of: [(f32, &[Line; L]); N], out: &mut [Line; L]) {
     for (n, out) in out.iter_mut().enumerate() {
-        let mut value = of[0][n].load(simd) - of[1][n].load(simd);
-        if N == 4 {
-            value -= of[2][n].load(simd) - of[3][n].load(simd);
-        }
-        out.store(value);
+        out.store(sum_of(of.map(|(factor, lines)| (f32x16::splat(simd, factor), lines[n].load(simd)))));
     }
 }
 
@@ -271,12 +267,10 @@ pub(crate) enum Finish {
 pub(crate) enum Start<'a> {
     /// The same for each row.
     Same(Line),
-    /// A line a row.
-    Each(&'a [Line]),
-    /// The sum of two lines a row.
-    Both(&'a [Line], &'a [Line]),
     /// A line a row, and another that is the same for each.
     Biased(&'a [Line], Line),
+    /// Several lines a row, each with its factor, and another that is the same for each.
+    Parts(&'a [(f32, &'a [Line])], Line),
 }
 
 /// One channel block of one position for all rows of a chunk: `out = finish(start + source · weights)`.
@@ -300,9 +294,18 @@ pub(crate) fn panel<S: Simd>(
                 with_rows!(S, count, R => {
                     let sums: [f32x16<S>; R] = match start {
                         Start::Same(line) => [line.load(simd); R],
-                        Start::Each(lines) => std::array::from_fn(|r| lines[row + r].load(simd)),
-                        Start::Both(a, b) => std::array::from_fn(|r| a[row + r].load(simd) + b[row + r].load(simd)),
                         Start::Biased(a, line) => std::array::from_fn(|r| a[row + r].load(simd) + line.load(simd)),
+                        Start::Parts(parts, line) => {
+                            let mut sums = [line.load(simd); R];
+                            for (factor, lines) in parts {
+                                let factor = f32x16::splat(simd, *factor);
+                                let lines: &[Line; R] = lines[row..row + R].try_into().expect("R rows");
+                                for r in 0..R {
+                                    sums[r] = factor.mul_add(lines[r].load(simd), sums[r]);
+                                }
+                            }
+                            sums
+                        }
                     };
                     let sums = rows_by_columns::<S, R>(simd, sums, row, weights, steps);
                     for (line, sum) in out[row..row + R].iter_mut().zip(sums) {
@@ -314,25 +317,41 @@ pub(crate) fn panel<S: Simd>(
     );
 }
 
-/// `out = a − b`, line by line.
+/// `out = Σ factor · term`, line by line.
 #[inline(always)]
-pub(crate) fn difference<S: Simd>(simd: S, a: &[Line], b: &[Line], out: &mut [Line]) {
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        out.store(a.load(simd) - b.load(simd));
+fn weighted<S: Simd, const N: usize>(simd: S, terms: [(f32, &[Line]); N], out: &mut [Line]) {
+    let terms = terms.map(|(factor, term)| (f32x16::splat(simd, factor), &term[..out.len()]));
+    for (n, out) in out.iter_mut().enumerate() {
+        out.store(sum_of(terms.map(|(factor, term)| (factor, term[n].load(simd)))));
     }
 }
 
-/// The sum of `terms`, line by line.
+/// The only term as it is, or `Σ factor · term` of several, by their indices, which goes to `made`.
 #[inline(always)]
-pub(crate) fn sum<S: Simd, const N: usize>(simd: S, terms: [&[Line]; N], out: &mut [Line]) {
-    let terms = terms.map(|term| &term[..out.len()]);
-    for (n, out) in out.iter_mut().enumerate() {
-        let mut total = terms[0][n].load(simd);
-        for term in &terms[1..] {
-            total += term[n].load(simd);
-        }
-        out.store(total);
+pub(crate) fn combined<'a, S: Simd>(
+    simd: S,
+    terms: &[(usize, f32)],
+    term: impl Fn(usize) -> &'a [Line],
+    made: &'a mut [Line],
+) -> &'a [Line] {
+    let of = |(index, factor): (usize, f32)| (factor, term(index));
+    match *terms {
+        [(only, 1.0)] => return term(only),
+        [a, b] => weighted(simd, [a, b].map(of), made),
+        [a, b, c] => weighted(simd, [a, b, c].map(of), made),
+        _ => unreachable!("one term with a factor of 1, or two or three"),
     }
+    made
+}
+
+/// `Σ factor · term`.
+#[inline(always)]
+fn sum_of<S: Simd, const N: usize>(terms: [(f32x16<S>, f32x16<S>); N]) -> f32x16<S> {
+    let mut total = terms[0].0 * terms[0].1;
+    for (factor, term) in &terms[1..] {
+        total = factor.mul_add(*term, total);
+    }
+    total
 }
 
 /// As [`panel`] with a ReLU, from planes: a step is the first of the chunk's rows of one input value, and the

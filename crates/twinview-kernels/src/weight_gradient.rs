@@ -74,7 +74,7 @@ pub(crate) fn weights(
         products.par_chunks_mut(TOGETHER * panel).enumerate().for_each(|(task, products)| {
             let count = products.len() / panel;
             let sums = count * sums_each(inputs);
-            let mut scratch = Buffer::new(sums + scratch_len(part[0].rows, count));
+            let mut scratch = Buffer::new(sums + scratch_len(&terms, part[0].rows, inputs, count));
             let (sums, scratch) = scratch.split_at_mut(sums);
             sums.fill(Line::ZERO);
             dispatch!(level, simd => {
