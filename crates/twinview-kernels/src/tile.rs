@@ -98,31 +98,6 @@ pub(crate) fn block_products<S: Simd>(simd: S, sums: &mut [Line], left: &[Line],
     );
 }
 
-/// As [`block_products`] with a weighted sum of bricks on the left, which goes to `made`.
-///
-/// The sum is taken between the products of the first strip, which hides it and the wait for what it reads.
-#[inline(never)]
-pub(crate) fn weighted_products<S: Simd, const N: usize>(
-    simd: S,
-    sums: &mut [Line],
-    left: [(f32, &[Line]); N],
-    made: &mut [Line],
-    right: &[Line],
-) {
-    simd.vectorize(
-        #[inline(always)]
-        || {
-            if const { is_wide::<S>() } {
-                first_strip::<S, N, LANES>(simd, sums, left, made, right);
-            } else {
-                first_strip::<S, N, 6>(simd, sums, left, made, right);
-                strip::<S, 6, 5>(simd, sums, made, right);
-                strip::<S, 11, 5>(simd, sums, made, right);
-            }
-        },
-    );
-}
-
 /// Rows `FIRST..FIRST + R` of a block of products. The accumulators never leave the registers.
 #[inline(always)]
 fn strip<S: Simd, const FIRST: usize, const R: usize>(simd: S, sums: &mut [Line], left: &[Line], right: &[Line]) {
@@ -138,47 +113,6 @@ fn strip<S: Simd, const FIRST: usize, const R: usize>(simd: S, sums: &mut [Line]
     }
     for i in 0..R {
         sums[i].store(totals[i]);
-    }
-}
-
-#[inline(always)]
-fn first_strip<S: Simd, const N: usize, const R: usize>(
-    simd: S,
-    sums: &mut [Line],
-    left: [(f32, &[Line]); N],
-    made: &mut [Line],
-    right: &[Line],
-) {
-    let sums: &mut [Line; R] = (&mut sums[..R]).try_into().expect("R lines");
-    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
-    let (right_fours, right_rest) = right.as_chunks::<4>();
-    let left = left.map(|(factor, left)| (factor, left.as_chunks::<4>()));
-    let (made_fours, made_rest) = made.as_chunks_mut::<4>();
-    if let Some(made) = made_fours.first_mut() {
-        weighted_lines(simd, left.map(|(factor, left)| (factor, &left.0[0])), made);
-    }
-    for (n, right) in right_fours.iter().enumerate() {
-        // One turn ahead of its use.
-        if n + 1 < right_fours.len() {
-            weighted_lines(simd, left.map(|(factor, left)| (factor, &left.0[n + 1])), &mut made_fours[n + 1]);
-        }
-        add_products::<S, 0, R, 4>(simd, &mut totals, &made_fours[n], right);
-    }
-    for (n, right) in right_rest.iter().enumerate() {
-        let made: &mut [Line; 1] = (&mut made_rest[n..=n]).try_into().expect("a line");
-        let left = left.map(|(factor, left)| (factor, left.1[n..=n].try_into().expect("a line")));
-        weighted_lines(simd, left, made);
-        add_products::<S, 0, R, 1>(simd, &mut totals, made, &[*right]);
-    }
-    for i in 0..R {
-        sums[i].store(totals[i]);
-    }
-}
-
-#[inline(always)]
-fn weighted_lines<S: Simd, const N: usize, const L: usize>(simd: S, of: [(f32, &[Line; L]); N], out: &mut [Line; L]) {
-    for (n, out) in out.iter_mut().enumerate() {
-        out.store(sum_of(of.map(|(factor, lines)| (f32x16::splat(simd, factor), lines[n].load(simd)))));
     }
 }
 

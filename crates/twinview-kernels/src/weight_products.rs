@@ -8,7 +8,7 @@ use fearless_simd::{Simd, f32x16, prelude::*};
 
 use crate::plan::{BlockShape, KERNEL, TAPS};
 use crate::spans::{OF_VARIANT, Product, Span, Spans, VARIANTS, Weighted};
-use crate::tile::{LANES, Line, block_products, combined, weighted_products};
+use crate::tile::{LANES, Line, block_products, combined};
 
 /// Gradients of rows, or of columns, and the products that they meet.
 struct Term {
@@ -62,7 +62,7 @@ pub(crate) fn sums_each(inputs: usize) -> usize {
 /// Lines of scratch that `outputs` output blocks need.
 pub(crate) fn scratch_len(terms: &Terms, rows: usize, inputs: usize, outputs: usize) -> usize {
     let products = terms.rows.iter().map(|term| term.products.len()).max().unwrap_or(0);
-    rows * ((products * terms.width) * inputs + (terms.out_width + 1) * outputs + 1)
+    rows * ((products * terms.width + 1) * inputs + (terms.out_width + 1) * outputs)
 }
 
 impl Factors<'_> {
@@ -78,9 +78,10 @@ impl Factors<'_> {
         sums: &mut [Line],
     ) {
         let count = sums.len() / sums_each(self.inputs);
-        let value_row = terms.width * self.inputs * self.rows;
+        let value_brick = self.inputs * self.rows;
+        let value_row = terms.width * value_brick;
         let gradient_brick = count * self.rows;
-        let (value, scratch) = scratch.split_at_mut(self.rows);
+        let (value, scratch) = scratch.split_at_mut(value_brick);
         let (gradient, scratch) = scratch.split_at_mut(gradient_brick);
         let (gradients, values) = scratch.split_at_mut(terms.out_width * gradient_brick);
         for row in &terms.rows {
@@ -103,49 +104,18 @@ impl Factors<'_> {
                 let gradient = combined(simd, &column.gradient, |x| gradients[x], gradient);
                 for (row_variant, values) in &values {
                     for product in &column.products {
-                        let variant = row_variant * VARIANTS + product.variant;
-                        self.add_position(simd, variant, (values, &product.sources), gradient, value, sums);
+                        let brick = |x: usize| &values[x * value_brick..][..value_brick];
+                        let value = combined(simd, &product.sources, brick, value);
+                        let first = (row_variant * VARIANTS + product.variant) * self.inputs;
+                        for (input, value) in value.chunks_exact(self.rows).enumerate() {
+                            let sums = sums.chunks_exact_mut(sums_each(self.inputs));
+                            for (sums, gradient) in sums.zip(gradient.chunks_exact(self.rows)) {
+                                let sums = &mut sums[(first + input) * LANES..][..LANES];
+                                block_products(simd, sums, value, gradient);
+                            }
+                        }
                     }
                 }
-            }
-        }
-    }
-
-    /// Adds the products of a gradient with a weighted sum of the positions of a row.
-    #[inline(always)]
-    fn add_position<S: Simd>(
-        &self,
-        simd: S,
-        variant: usize,
-        (values, sources): (&[Line], &[(usize, f32)]),
-        gradient: &[Line],
-        made: &mut [Line],
-        sums: &mut [Line],
-    ) {
-        for input in 0..self.inputs {
-            let brick = |x: usize| &values[(x * self.inputs + input) * self.rows..][..self.rows];
-            let weighted = |(x, factor): (usize, f32)| (factor, brick(x));
-            let at = (variant * self.inputs + input) * LANES;
-            let sums = sums.chunks_exact_mut(sums_each(self.inputs)).map(|sums| &mut sums[at..at + LANES]);
-            let mut outputs = sums.zip(gradient.chunks_exact(self.rows));
-            let value = match *sources {
-                [(only, _)] => brick(only),
-                [a, b] => {
-                    if let Some((sums, gradient)) = outputs.next() {
-                        weighted_products(simd, sums, [a, b].map(weighted), made, gradient);
-                    }
-                    &*made
-                }
-                [a, b, c] => {
-                    if let Some((sums, gradient)) = outputs.next() {
-                        weighted_products(simd, sums, [a, b, c].map(weighted), made, gradient);
-                    }
-                    &*made
-                }
-                _ => unreachable!("one to three sources"),
-            };
-            for (sums, gradient) in outputs {
-                block_products(simd, sums, value, gradient);
             }
         }
     }
