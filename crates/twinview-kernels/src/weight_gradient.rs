@@ -92,35 +92,37 @@ pub(crate) fn weights(
             });
         });
     });
-    let mut out = vec![0.0; shape.out_channels * shape.in_channels * TAPS];
+    // What the parts of each group add up to, and what its normalisation makes of that.
+    let of_group = |group| (0..parts.len()).filter(|&part| parts[part][0].group == group).collect();
+    let groups: Vec<Vec<usize>> = (0..affines.len()).map(of_group).collect();
     let channels = outputs * LANES;
+    let mut out = vec![0.0; shape.out_channels * shape.in_channels * TAPS];
     out.par_chunks_mut(LANES * shape.in_channels * TAPS).enumerate().for_each(|(block, out)| {
-        let mut product = vec![Line::ZERO; inputs * LANES];
-        let mut total = product.clone();
-        for tap in 0..TAPS {
-            total.fill(Line::ZERO);
-            for (group, affine) in affines.iter().enumerate() {
-                product.fill(Line::ZERO);
-                for part in (0..parts.len()).filter(|&part| parts[part][0].group == group) {
-                    let lines = &products[(part * outputs + block) * panel + tap * inputs * LANES..];
-                    for (product, line) in product.iter_mut().zip(lines) {
-                        for (product, value) in product.0.iter_mut().zip(line.0) {
-                            *product += value;
+        // `[tap][input channel]`
+        let mut totals: Buffer<Line> = Buffer::new(panel);
+        dispatch!(level, simd => {
+            for (tap, totals) in totals.chunks_exact_mut(inputs * LANES).enumerate() {
+                let first = block * panel + tap * totals.len();
+                let of_tap = |sums: &Vec<f64>| Line::of(&sums[tap * channels + block * LANES..], |sum| sum as f32);
+                let sums: Vec<Line> = sums.taps.iter().map(of_tap).collect();
+                for (input, total) in totals[..shape.in_channels].iter_mut().enumerate() {
+                    let mut sum = f32x16::splat(simd, 0.0);
+                    for ((affine, parts), sums) in affines.iter().zip(&groups).zip(&sums) {
+                        let mut product = f32x16::splat(simd, 0.0);
+                        for part in parts {
+                            product += products[part * outputs * panel + first + input].load(simd);
                         }
+                        sum = product.mul_add(f32x16::splat(simd, affine.scale[input]), sum);
+                        sum = sums.load(simd).mul_add(f32x16::splat(simd, affine.shift[input]), sum);
                     }
-                }
-                let shifts = &sums.taps[group][tap * channels + block * LANES..][..LANES];
-                let shifts: [f32; LANES] = std::array::from_fn(|lane| shifts[lane] as f32);
-                let affine = affine.scale.iter().zip(&affine.shift);
-                for ((total, product), (scale, shift)) in total.iter_mut().zip(&product).zip(affine) {
-                    for ((total, product), shifts) in total.0.iter_mut().zip(product.0).zip(shifts) {
-                        *total += scale * product + shift * shifts;
-                    }
+                    total.store(sum);
                 }
             }
-            for (lane, out) in out.chunks_exact_mut(shape.in_channels * TAPS).enumerate() {
-                for (out, total) in out[tap..].iter_mut().step_by(TAPS).zip(&total) {
-                    *out = total.0[lane];
+        });
+        for (lane, out) in out.chunks_exact_mut(shape.in_channels * TAPS).enumerate() {
+            for (input, out) in out.chunks_exact_mut(TAPS).enumerate() {
+                for (tap, out) in out.iter_mut().enumerate() {
+                    *out = totals[tap * inputs * LANES + input].0[lane];
                 }
             }
         }
