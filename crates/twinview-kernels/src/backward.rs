@@ -3,7 +3,7 @@
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
-use crate::convolve::{Convolution, Scratch};
+use crate::convolve::Convolution;
 use crate::layout::block_to_activations;
 use crate::normalise::{Affine, Moments, add_gradient_brick, by_group};
 use crate::pack;
@@ -32,6 +32,7 @@ pub(crate) fn read_features(
     rows(&mut out, chunks, 1, positions * blocks)
         .into_par_iter()
         .zip(sums.par_chunks_mut(2 * blocks * LANES))
+        .with_max_len(1)
         .for_each(|(task, sums)| {
             let count = task.chunk.rows;
             let images = task.chunk.of(gradient, shape.out_features());
@@ -162,7 +163,8 @@ pub(crate) fn through_activation(
     let each = shape.out_width() * blocks;
     let height = shape.out_height();
     let mut sums = vec![Line::ZERO; chunks.len() * height * each];
-    rows(gradient, chunks, height, each).into_par_iter().zip(sums.par_chunks_mut(each)).for_each(|(task, sums)| {
+    let tasks = rows(gradient, chunks, height, each).into_par_iter().zip(sums.par_chunks_mut(each));
+    tasks.with_max_len(1).for_each(|(task, sums)| {
         let count = task.chunk.rows;
         let values = &task.chunk.of(values, height * each)[task.y * each * count..];
         let inverse = &inverses[task.chunk.group];
@@ -278,7 +280,7 @@ pub(crate) fn input(
     let mut sums = vec![0.0; chunks.len() * shape.height * sums_each];
     let zeros = vec![Line::ZERO; each];
     let rows = rows(&mut out, chunks, shape.height, each).into_iter().zip(sums.chunks_mut(sums_each));
-    tasks(rows, shape.height, &spans.rows).into_par_iter().for_each_init(Scratch::default, |scratch, (span, rows)| {
+    tasks(rows, shape.height, &spans.rows).into_par_iter().with_max_len(1).for_each(|(span, rows)| {
         let chunk = rows[0].0.chunk;
         let count = chunk.rows;
         let convolution = Convolution {
@@ -293,7 +295,7 @@ pub(crate) fn input(
         let ys: Vec<usize> = rows.iter().map(|(row, _)| row.y).collect();
         let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
         dispatch!(level, simd => {
-            convolution.rows(simd, span, |_| zeros.clone(), scratch, &mut outs);
+            convolution.rows(simd, span, |_| zeros.clone(), &mut outs);
             for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
                 onward.row(simd, chunk, shape.height, y, out, sums);
             }

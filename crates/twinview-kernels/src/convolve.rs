@@ -3,6 +3,8 @@
 //! Neighbours are made together ([`Span`]), in rows and in columns: 16 products where the plain way needs 36, besides the
 //! middle of the kernel and the borders.
 
+use std::cell::RefCell;
+
 use fearless_simd::Simd;
 
 use crate::spans::{Span, To, VARIANTS};
@@ -24,9 +26,14 @@ pub(crate) struct Convolution<'a> {
     pub(crate) finish: Finish,
 }
 
-/// What lies between sources and results, kept from one span to the next.
+thread_local! {
+    /// Kept from one span to the next, whoever makes it.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What lies between sources and results.
 #[derive(Default)]
-pub(crate) struct Scratch {
+struct Scratch {
     rows: Vec<Line>,
     row_parts: Vec<Line>,
     columns: ColumnScratch,
@@ -76,9 +83,9 @@ impl<'a> Convolution<'a> {
         simd: S,
         span: &Span,
         start: impl Fn(usize) -> Vec<Line>,
-        scratch: &mut Scratch,
         outs: &mut [&mut [Line]],
     ) {
+        let mut scratch = SCRATCH.take();
         let each = outs[0].len();
         let parts = lines(&mut scratch.row_parts, span.parts() * each);
         for sum in &span.sums {
@@ -99,6 +106,7 @@ impl<'a> Convolution<'a> {
             let parts = sum.parts.iter().map(|&(part, factor)| (factor, &before[part * each..][..each])).collect();
             self.row_of(simd, &terms, &RowStart { same, parts }, finish, &mut scratch.columns, out);
         }
+        SCRATCH.set(scratch);
     }
 
     fn row(&self, row: usize) -> &'a [Line] {

@@ -3,7 +3,7 @@
 use fearless_simd::{Level, Simd, dispatch};
 use rayon::prelude::*;
 
-use crate::convolve::{Convolution, Scratch};
+use crate::convolve::Convolution;
 use crate::normalise::{MOMENTS, Moments, add_brick};
 use crate::pack::ForwardWeights;
 use crate::plan::{BlockShape, Chunk, TAPS, rows};
@@ -35,7 +35,7 @@ impl<'a> Block<'a> {
 
     /// The rows of `span`: `finish(convolution + bias)`, before normalisation. From planes there is always a ReLU.
     #[inline(always)]
-    fn rows<S: Simd>(&self, simd: S, chunk: Chunk, span: &Span, scratch: &mut Scratch, outs: &mut [&mut [Line]]) {
+    fn rows<S: Simd>(&self, simd: S, chunk: Chunk, span: &Span, outs: &mut [&mut [Line]]) {
         match self.source {
             Source::Planes(planes, weights) => {
                 for (y, out) in span.outs.iter().zip(outs) {
@@ -60,7 +60,7 @@ impl<'a> Block<'a> {
                     columns: &self.spans.columns,
                     finish,
                 };
-                convolution.rows(simd, span, |y| self.starts(&weights.shifts, y), scratch, outs);
+                convolution.rows(simd, span, |y| self.starts(&weights.shifts, y), outs);
             }
         }
     }
@@ -126,11 +126,11 @@ pub(crate) fn block(
     let mut moments = vec![0.0; chunks.len() * height * MOMENTS * channels];
     let rows = rows(&mut out, chunks, height, shape.out_width() * shape.out_blocks());
     let rows = rows.into_iter().zip(moments.chunks_mut(MOMENTS * channels));
-    tasks(rows, height, &block.spans.rows).into_par_iter().for_each_init(Scratch::default, |scratch, (span, rows)| {
+    tasks(rows, height, &block.spans.rows).into_par_iter().with_max_len(1).for_each(|(span, rows)| {
         let chunk = rows[0].0.chunk;
         let (mut outs, moments): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, moments)| (row.data, moments)).unzip();
         dispatch!(level, simd => {
-            block.rows(simd, chunk, span, scratch, &mut outs);
+            block.rows(simd, chunk, span, &mut outs);
             for (out, moments) in outs.iter().zip(moments) {
                 for (brick, lines) in out.chunks_exact(chunk.rows).enumerate() {
                     add_brick(simd, lines, moments, brick % shape.out_blocks() * LANES);
@@ -148,10 +148,9 @@ pub(crate) fn chunk(level: Level, shape: &BlockShape, bias: &[Line], source: Sou
     let each = shape.out_width() * shape.out_blocks() * chunk.rows;
     let block = Block::new(shape, bias, source);
     let rows = out.chunks_exact_mut(each);
-    let mut scratch = Scratch::default();
     dispatch!(level, simd => {
         for (span, mut outs) in tasks(rows, shape.out_height(), &block.spans.rows) {
-            block.rows(simd, chunk, span, &mut scratch, &mut outs);
+            block.rows(simd, chunk, span, &mut outs);
         }
     });
 }

@@ -38,6 +38,7 @@ pub fn inference<P: Pixel>(
     let mut out = vec![0.0; batch * last.out_features()];
     out.par_chunks_mut(CHUNK * last.out_features())
         .zip(input.par_chunks(CHUNK * first.in_channels * first.in_positions()))
+        .with_max_len(1)
         .for_each(|(out, input)| stack.chunk(input, out));
     out
 }

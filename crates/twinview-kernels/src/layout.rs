@@ -10,7 +10,7 @@ use crate::normalise::Affine;
 use crate::pack;
 use crate::plan::{Chunk, rows};
 use crate::tile::{LANES, Line};
-use crate::workspace::Buffer;
+use crate::workspace::{Buffer, zeros};
 
 /// A pixel as it lies in memory.
 pub trait Pixel: Copy + Sync {
@@ -37,7 +37,7 @@ impl Pixel for u8 {
 /// Images as planes, chunk by chunk.
 pub(crate) fn to_planes(level: Level, images: &[f32], features: usize, chunks: &[Chunk]) -> Buffer<f32> {
     let mut planes = Buffer::new(images.len());
-    rows(&mut planes, chunks, 1, features).into_par_iter().for_each(|task| {
+    rows(&mut planes, chunks, 1, features).into_par_iter().with_max_len(1).for_each(|task| {
         let images = task.chunk.of(images, features);
         dispatch!(level, simd => chunk_to_planes(simd, images, features, task.data));
     });
@@ -55,8 +55,8 @@ pub(crate) fn to_images(
 ) -> Vec<f32> {
     let lines: Vec<_> = affines.iter().map(|a| (pack::channels(&a.scale), pack::channels(&a.shift))).collect();
     let each = positions * channels.div_ceil(LANES);
-    let mut images = vec![0.0; values.len() / each * channels * positions];
-    rows(&mut images, chunks, 1, channels * positions).into_par_iter().for_each(|task| {
+    let mut images = zeros(values.len() / each * channels * positions);
+    rows(&mut images, chunks, 1, channels * positions).into_par_iter().with_max_len(1).for_each(|task| {
         let (scale, shift) = &lines[task.chunk.group];
         let values = task.chunk.of(values, each);
         dispatch!(level, simd => chunk_to_images(simd, positions, values, scale, shift, task.data));
@@ -126,7 +126,7 @@ pub(crate) fn to_activations(
     let blocks = channels.div_ceil(LANES);
     let features = channels * positions;
     let mut values = Buffer::new(images.len() / features * positions * blocks);
-    rows(&mut values, chunks, 1, positions * blocks).into_par_iter().for_each(|task| {
+    rows(&mut values, chunks, 1, positions * blocks).into_par_iter().with_max_len(1).for_each(|task| {
         let images = task.chunk.of(images, features);
         dispatch!(level, simd => {
             for block in 0..blocks {

@@ -11,6 +11,7 @@
 //!   weights; its sums are gathered while the values are in the cache.
 //! - All views of a batch go through in one pass, each with its own batch statistics.
 //! - Buffers are kept from step to step; a fresh one costs a page fault for every 4 KiB.
+//! - Each task may go to another thread (`with_max_len(1)`): rayon hands out runs of tasks, and the last run would be waited for.
 //! - Work is cut by the batch alone and sums are added in a fixed order: results are the same, bit for bit, on any number of
 //!   threads and from run to run.
 //!

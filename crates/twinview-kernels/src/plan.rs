@@ -7,8 +7,8 @@
 
 use crate::tile::LANES;
 
-/// Most images in a chunk: eight tiles of six rows, small enough that a chunk's rows stay in the cache.
-const CHUNK: usize = 48;
+/// Most images in a chunk: eleven tiles of six rows, small enough that a chunk's rows stay in the cache.
+const CHUNK: usize = 66;
 
 /// Length of the kernel in each direction.
 pub(crate) const KERNEL: usize = 3;

@@ -14,6 +14,7 @@ use crate::cosine::{Pair, target_row};
 use crate::product::{Panels, column_sums, columns_by_columns, rows_by_panels};
 use crate::rows_norm::{Layout, Normalisation};
 use crate::tile::LANES;
+use crate::workspace::zeros;
 
 /// The trained values of a predictor.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +149,7 @@ pub(crate) fn backward(
 /// The transpose of `matrix`, `[rows, columns]`.
 fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
     let rows = matrix.len() / columns;
-    let mut out = vec![0.0; matrix.len()];
+    let mut out = zeros(matrix.len());
     // Sixteen columns at a time: every line of the matrix is read once.
     out.par_chunks_mut(LANES * rows).enumerate().for_each(|(block, out)| {
         for (row, values) in matrix.chunks_exact(columns).enumerate() {

@@ -8,7 +8,7 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
 use crate::tile::{LANES, Line, is_wide, tiles, with_rows};
-use crate::workspace::Buffer;
+use crate::workspace::{Buffer, zeros};
 
 /// Rows of a task: several tiles share each panel while it is in the cache.
 const TASK_ROWS: usize = 24;
@@ -79,8 +79,9 @@ pub(crate) fn block_of(row: &[f32], block: usize) -> Line {
 pub(crate) fn rows_by_panels(level: Level, left: &[f32], right: &Panels, start: &[f32]) -> Vec<f32> {
     let Panels { lines, rows: depth, columns } = right;
     let (depth, columns) = (*depth, *columns);
-    let mut out = vec![0.0; left.len() / depth * columns];
-    out.par_chunks_mut(TASK_ROWS * columns).zip(left.par_chunks(TASK_ROWS * depth)).for_each(|(out, left)| {
+    let mut out = zeros(left.len() / depth * columns);
+    let tasks = out.par_chunks_mut(TASK_ROWS * columns).zip(left.par_chunks(TASK_ROWS * depth));
+    tasks.with_max_len(1).for_each(|(out, left)| {
         for row in out.chunks_exact_mut(columns).filter(|_| !start.is_empty()) {
             row.copy_from_slice(start);
         }
@@ -131,28 +132,31 @@ fn add_panel<S: Simd>(
 /// `leftᵀ · right`, `[m, n]`, of `left` `[rows, m]` and `right` `[rows, n]`.
 pub(crate) fn columns_by_columns(level: Level, left: &[f32], m: usize, right: &[f32], n: usize) -> Vec<f32> {
     let (tiles, panels) = (m.div_ceil(TILE), n.div_ceil(LANES));
-    let (down, across) = (tiles.div_ceil(TASK_TILES), panels.div_ceil(TASK_PANELS));
+    // A narrow product is cut finer, or one thread would make it all.
+    let task_panels = TASK_PANELS.min(panels.div_ceil(8));
+    let (down, across) = (tiles.div_ceil(TASK_TILES), panels.div_ceil(task_panels));
     let blocks: Vec<Buffer<Line>> = (0..down * across)
         .into_par_iter()
+        .with_max_len(1)
         .map(|task| {
             let first_tile = task / across * TASK_TILES;
-            let first_panel = task % across * TASK_PANELS;
+            let first_panel = task % across * task_panels;
             let block = Block {
                 first_tile,
                 tiles: TASK_TILES.min(tiles - first_tile),
                 first_panel,
-                panels: TASK_PANELS.min(panels - first_panel),
+                panels: task_panels.min(panels - first_panel),
             };
             block.product(level, left, m, right, n)
         })
         .collect();
-    let mut out = vec![0.0; m * n];
+    let mut out = zeros(m * n);
     out.par_chunks_mut(TASK_TILES * TILE * n).zip(blocks.par_chunks(across)).for_each(|(out, blocks)| {
         for (i, row) in out.chunks_exact_mut(n).enumerate() {
             for (panel, to) in row.chunks_mut(LANES).enumerate() {
-                let panels = TASK_PANELS.min(panels - panel / TASK_PANELS * TASK_PANELS);
-                let line = (i / TILE * panels + panel % TASK_PANELS) * TILE + i % TILE;
-                blocks[panel / TASK_PANELS][line].write(to);
+                let (task, panel) = (panel / task_panels, panel % task_panels);
+                let panels = task_panels.min(panels - task * task_panels);
+                blocks[task][(i / TILE * panels + panel) * TILE + i % TILE].write(to);
             }
         }
     });

@@ -70,8 +70,8 @@ pub(crate) fn weights(
     let terms = Terms::new(shape);
     // `[part][output block][tap][input channel]`
     let mut products = Buffer::new(parts.len() * outputs * panel);
-    products.par_chunks_mut(outputs * panel).zip(&parts).for_each(|(products, part)| {
-        products.par_chunks_mut(TOGETHER * panel).enumerate().for_each(|(task, products)| {
+    products.par_chunks_mut(outputs * panel).zip(&parts).with_max_len(1).for_each(|(products, part)| {
+        products.par_chunks_mut(TOGETHER * panel).enumerate().with_max_len(1).for_each(|(task, products)| {
             let count = products.len() / panel;
             let sums = count * sums_each(inputs);
             let mut scratch = Buffer::new(sums + scratch_len(&terms, part[0].rows, inputs, count));
@@ -148,6 +148,7 @@ pub(crate) fn first_block(
     let panel = shape.in_channels * TAPS;
     let sums: Vec<FirstSums> = (0..chunks.len() * height)
         .into_par_iter()
+        .with_max_len(1)
         .map(|task| {
             let (chunk, y) = (chunks[task / height], task % height);
             let planes = chunk.of(planes, shape.in_channels * shape.in_positions());

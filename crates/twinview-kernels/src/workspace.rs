@@ -6,7 +6,9 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-use crate::tile::Line;
+use rayon::prelude::*;
+
+use crate::tile::{LANES, Line};
 
 /// Most buffers kept for reuse, more than a step of a ResNet-18 needs; others are given back to the system.
 const KEPT: usize = 128;
@@ -31,6 +33,18 @@ impl Pooled for f32 {
         static IDLE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
         &IDLE
     }
+}
+
+/// `len` zeros, written by all threads.
+pub(crate) fn zeros(len: usize) -> Vec<f32> {
+    let mut lines = (0..len.div_ceil(LANES))
+        .into_par_iter()
+        .with_min_len(1024)
+        .map(|_| [0.0; LANES])
+        .collect::<Vec<_>>()
+        .into_flattened();
+    lines.truncate(len);
+    lines
 }
 
 /// A recycled buffer. What it holds at first is left over from an earlier use.

@@ -36,7 +36,7 @@ pub(crate) fn inference<P: Pixel>(
     let network = Network::new(level, shapes, layers, moments);
     let mut out = vec![0.0; images.len() / features * last.out_channels];
     let chunks = out.par_chunks_mut(CHUNK * last.out_channels).zip(images.par_chunks(CHUNK * features));
-    chunks.for_each(|(out, images)| network.chunk(images, out));
+    chunks.with_max_len(1).for_each(|(out, images)| network.chunk(images, out));
     out
 }
 

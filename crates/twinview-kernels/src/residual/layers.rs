@@ -49,7 +49,7 @@ impl<'a> Term<'a> {
 pub(super) fn activate(batch: Batch, shape: &BlockShape, term: &Term, beside: Option<&Term>) -> Buffer<Line> {
     let (height, each) = (shape.out_height(), shape.out_width() * shape.out_blocks());
     let mut out = Buffer::new(term.values.len());
-    rows(&mut out, batch.chunks, height, each).into_par_iter().for_each(|task| {
+    rows(&mut out, batch.chunks, height, each).into_par_iter().with_max_len(1).for_each(|task| {
         let chunk = task.chunk;
         let row = |values| chunk.row(values, height, each, task.y);
         let (values, maps) = (row(term.values), &term.maps[chunk.group]);
@@ -126,7 +126,7 @@ pub(super) fn pool_chunk<S: Simd>(simd: S, blocks: usize, values: &[Line], chann
 /// The mean over all positions of the outputs of `shape`, `[image][channel]`.
 pub(super) fn pool(batch: Batch, shape: &BlockShape, values: &[Line]) -> Vec<f32> {
     let mut out = vec![0.0; batch.images() * shape.out_channels];
-    rows(&mut out, batch.chunks, 1, shape.out_channels).into_par_iter().for_each(|task| {
+    rows(&mut out, batch.chunks, 1, shape.out_channels).into_par_iter().with_max_len(1).for_each(|task| {
         let values = task.chunk.of(values, shape.out_positions() * shape.out_blocks());
         dispatch!(batch.level, simd => pool_chunk(simd, shape.out_blocks(), values, shape.out_channels, task.data));
     });
@@ -147,7 +147,7 @@ pub(super) fn spread(
     let mut out = Buffer::new(batch.images() * height * each);
     let mut sums = vec![0.0; batch.chunks.len() * height * sums_each];
     let tasks = rows(&mut out, batch.chunks, height, each).into_par_iter().zip(sums.par_chunks_mut(sums_each));
-    tasks.for_each(|(task, sums)| {
+    tasks.with_max_len(1).for_each(|(task, sums)| {
         let chunk = task.chunk;
         let images = chunk.of(gradient, shape.out_channels).chunks_exact(shape.out_channels);
         for (row, image) in images.enumerate() {
@@ -173,7 +173,7 @@ pub(super) fn through_normalisation(
     let blocks = shape.out_blocks();
     let (height, each) = (shape.out_height(), shape.out_width() * blocks);
     let mut out: Buffer<Line> = Buffer::new(gradient.len());
-    rows(&mut out, batch.chunks, height, each).into_par_iter().for_each(|task| {
+    rows(&mut out, batch.chunks, height, each).into_par_iter().with_max_len(1).for_each(|task| {
         let rows = task.chunk.rows;
         let [gradient, values] = [gradient, values].map(|lines| task.chunk.row(lines, height, each, task.y));
         let inverse = &inverses[task.chunk.group];

@@ -85,7 +85,7 @@ pub(super) fn forward(batch: Batch, shape: &BlockShape, weight: &[f32], input: &
     let mut values = Buffer::new(batch.images() * shape.out_positions() * blocks);
     let mut moments = vec![0.0; batch.chunks.len() * height * each];
     let tasks = rows(&mut values, batch.chunks, height, shape.out_width() * blocks).into_par_iter();
-    tasks.zip(moments.par_chunks_mut(each)).for_each(|(task, moments)| {
+    tasks.zip(moments.par_chunks_mut(each)).with_max_len(1).for_each(|(task, moments)| {
         let rows = task.chunk.rows;
         let input = task.chunk.of(input, shape.in_positions() * shape.in_blocks());
         dispatch!(batch.level, simd => {
@@ -107,7 +107,7 @@ pub(super) fn input(batch: Batch, shape: &BlockShape, weight: &[f32], gradient: 
     let (blocks, width) = (shape.in_blocks(), shape.out_width());
     let starts = vec![Line::ZERO; blocks];
     let mut out = Buffer::new(batch.images() * shape.out_positions() * blocks);
-    rows(&mut out, batch.chunks, shape.out_height(), width * blocks).into_par_iter().for_each(|task| {
+    rows(&mut out, batch.chunks, shape.out_height(), width * blocks).into_par_iter().with_max_len(1).for_each(|task| {
         let gradient = task.chunk.of(gradient, shape.out_positions() * shape.out_blocks());
         let sources = task.y * width..(task.y + 1) * width;
         dispatch!(batch.level, simd => {
@@ -124,7 +124,7 @@ pub(super) fn weights(batch: Batch, shape: &BlockShape, input: &[Line], gradient
     let each = inputs * LANES;
     // `[part][output block][input channel]`
     let mut products = Buffer::new(parts.len() * outputs * each);
-    products.par_chunks_mut(each).enumerate().for_each(|(task, sums)| {
+    products.par_chunks_mut(each).enumerate().with_max_len(1).for_each(|(task, sums)| {
         let (part, output) = (parts[task / outputs], task % outputs);
         sums.fill(Line::ZERO);
         for chunk in part {

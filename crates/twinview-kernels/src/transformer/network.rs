@@ -11,7 +11,7 @@ use super::block::Part;
 use crate::pack::channels;
 use crate::product::Panels;
 use crate::tile::{LANES, Line};
-use crate::workspace::Buffer;
+use crate::workspace::{Buffer, zeros};
 
 /// About how many tokens of a chunk: many meet each weight that is fetched, and what lies between stays in the second-level cache.
 const CHUNK_TOKENS: usize = 200;
@@ -200,7 +200,7 @@ pub(crate) fn forward(level: Level, sizes: &Sizes, parameters: &[Parameters], to
     let mut lines = Buffer::new(sizes.tape(images));
     let (chunk, each) = (sizes.chunk(), sizes.tape(1));
     let chunks = out.par_chunks_mut(chunk * sizes.width).zip(tokens.par_chunks(chunk * sizes.image()));
-    chunks.zip(lines.par_chunks_mut(chunk * each)).for_each(|((out, tokens), lines)| {
+    chunks.zip(lines.par_chunks_mut(chunk * each)).with_max_len(1).for_each(|((out, tokens), lines)| {
         dispatch!(level, simd => chunk_forward(simd, sizes, &blocks, tokens, lines, true, out));
     });
     (out, Tape { level, sizes: *sizes, lines })
@@ -212,7 +212,7 @@ pub(crate) fn inference(level: Level, sizes: &Sizes, parameters: &[Parameters], 
     let mut out = vec![0.0; tokens.len() / sizes.image() * sizes.width];
     let chunk = sizes.chunk();
     let chunks = out.par_chunks_mut(chunk * sizes.width).zip(tokens.par_chunks(chunk * sizes.image()));
-    chunks.for_each(|(out, tokens)| {
+    chunks.with_max_len(1).for_each(|(out, tokens)| {
         let images = tokens.len() / sizes.image();
         let largest = (0..sizes.depth).map(|index| sizes.part(index, images).tape().lines()).max().unwrap_or(0);
         let mut lines = Buffer::new(largest);
@@ -271,7 +271,7 @@ pub(crate) fn backward(tape: &Tape, parameters: &[Parameters], gradient: &[f32])
     let Tape { level, sizes, lines } = tape;
     let blocks = pack(parameters, Panels::transposed);
     let images = gradient.len() / sizes.width;
-    let mut tokens = vec![0.0; images * sizes.image()];
+    let mut tokens = zeros(images * sizes.image());
     let (strand, chunk, each) = (sizes.strand(images), sizes.chunk(), sizes.tape(1));
     let strands = tokens.par_chunks_mut(strand * sizes.image()).zip(gradient.par_chunks(strand * sizes.width));
     let strands = strands.zip(lines.par_chunks(strand * each)).map(|((tokens, gradient), lines)| {
@@ -283,7 +283,7 @@ pub(crate) fn backward(tape: &Tape, parameters: &[Parameters], gradient: &[f32])
         }
         sums
     });
-    let strands: Vec<Buffer<Line>> = strands.collect();
+    let strands: Vec<Buffer<Line>> = strands.with_max_len(1).collect();
     (tokens, add_strands(sizes, strands))
 }
 
