@@ -278,7 +278,6 @@ pub(crate) fn input(
     // Each row has a place for sums, wanted or not.
     let sums_each = onward.layers().max(1) * 2 * inputs * LANES;
     let mut sums = vec![0.0; chunks.len() * shape.height * sums_each];
-    let zeros = vec![Line::ZERO; each];
     let rows = rows(&mut out, chunks, shape.height, each).into_iter().zip(sums.chunks_mut(sums_each));
     tasks(rows, shape.height, &spans.rows).into_par_iter().with_max_len(1).for_each(|(span, rows)| {
         let chunk = rows[0].0.chunk;
@@ -295,7 +294,7 @@ pub(crate) fn input(
         let ys: Vec<usize> = rows.iter().map(|(row, _)| row.y).collect();
         let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
         dispatch!(level, simd => {
-            convolution.rows(simd, span, |_| zeros.clone(), &mut outs);
+            convolution.rows(simd, span, |_| None, &mut outs);
             for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
                 onward.row(simd, chunk, shape.height, y, out, sums);
             }

@@ -62,7 +62,7 @@ struct Term<'a> {
 
 /// What the sums of a row begin with.
 struct RowStart<'a> {
-    /// `[column][panel]`.
+    /// `[column][panel]`, or zeros.
     same: Option<Vec<Line>>,
     /// `[column][panel][image]` each.
     parts: Vec<(f32, &'a [Line])>,
@@ -76,13 +76,13 @@ impl RowStart<'_> {
 }
 
 impl<'a> Convolution<'a> {
-    /// Makes the rows of `span`, `[column][panel][image]` each. Their sums begin with `start(row)`, `[column][panel]`.
+    /// Makes the rows of `span`, `[column][panel][image]` each. Their sums begin with `start(row)`, `[column][panel]`, or zeros.
     #[inline(always)]
     pub(crate) fn rows<S: Simd>(
         &self,
         simd: S,
         span: &Span,
-        start: impl Fn(usize) -> Vec<Line>,
+        start: impl Fn(usize) -> Option<Vec<Line>>,
         outs: &mut [&mut [Line]],
     ) {
         let mut scratch = SCRATCH.take();
@@ -101,7 +101,7 @@ impl<'a> Convolution<'a> {
                     let (before, rest) = parts.split_at_mut(part * each);
                     (&*before, &mut rest[..each], None, Finish::Keep)
                 }
-                To::Out(out) => (&*parts, &mut *outs[out], Some(start(span.outs[out])), self.finish),
+                To::Out(out) => (&*parts, &mut *outs[out], start(span.outs[out]), self.finish),
             };
             let parts = sum.parts.iter().map(|&(part, factor)| (factor, &before[part * each..][..each])).collect();
             self.row_of(simd, &terms, &RowStart { same, parts }, finish, &mut scratch.columns, out);

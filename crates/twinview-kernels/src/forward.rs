@@ -60,7 +60,7 @@ impl<'a> Block<'a> {
                     columns: &self.spans.columns,
                     finish,
                 };
-                convolution.rows(simd, span, |y| self.starts(&weights.shifts, y), outs);
+                convolution.rows(simd, span, |y| Some(self.starts(&weights.shifts, y)), outs);
             }
         }
     }
