@@ -73,6 +73,10 @@ impl RowStart<'_> {
     fn same(&self, position: usize) -> Line {
         self.same.as_ref().map_or(Line::ZERO, |lines| lines[position])
     }
+
+    fn parts(&self, position: usize, rows: usize) -> impl Iterator<Item = (f32, &[Line])> {
+        self.parts.iter().map(move |&(factor, row)| (factor, &row[position * rows..][..rows]))
+    }
 }
 
 impl<'a> Convolution<'a> {
@@ -138,10 +142,8 @@ impl<'a> Convolution<'a> {
         let each = VARIANTS * VARIANTS * self.blocks * LANES;
         let panels = self.weights.len() / each;
         if terms.is_empty() {
-            let mut parts = start.parts.clone();
             for (position, out) in out.chunks_exact_mut(self.rows).enumerate() {
-                let of_row = parts.iter_mut().zip(&start.parts);
-                of_row.for_each(|(part, row)| part.1 = &row.1[position * self.rows..][..self.rows]);
+                let parts: Vec<_> = start.parts(position, self.rows).collect();
                 panel(simd, Start::Parts(&parts, start.same(position)), &[], &[], finish, out);
             }
             return;
@@ -176,9 +178,9 @@ impl<'a> Convolution<'a> {
                         }
                         To::Out(out_index) => {
                             let position = span.outs[out_index] * panels + index;
-                            let lines = position * self.rows..(position + 1) * self.rows;
-                            parts.extend(start.parts.iter().map(|(factor, row)| (*factor, &row[lines.clone()])));
-                            (&*column_parts, &mut out[lines], start.same(position), finish)
+                            parts.extend(start.parts(position, self.rows));
+                            let out = &mut out[position * self.rows..][..self.rows];
+                            (&*column_parts, out, start.same(position), finish)
                         }
                     };
                     let of_columns = sum.parts.iter();
