@@ -149,57 +149,17 @@ impl<S: Simd> BlockInverse<S> {
     }
 }
 
-/// Takes `gradient` back through normalisation and ReLU in place. Returns its sums over the images of
-/// each group, `[group][position][channels]`.
-pub(crate) fn through_activation(
-    level: Level,
-    shape: &BlockShape,
-    gradient: &mut [Line],
-    values: &[Line],
-    inverses: &[Inverse],
-    chunks: &[Chunk],
-) -> Vec<Vec<f64>> {
-    let blocks = shape.out_blocks();
-    let each = shape.out_width() * blocks;
-    let height = shape.out_height();
-    let mut sums = vec![Line::ZERO; chunks.len() * height * each];
-    let tasks = rows(gradient, chunks, height, each).into_par_iter().zip(sums.par_chunks_mut(each));
-    tasks.with_max_len(1).for_each(|(task, sums)| {
-        let count = task.chunk.rows;
-        let values = &task.chunk.of(values, height * each)[task.y * each * count..];
-        let inverse = &inverses[task.chunk.group];
-        dispatch!(level, simd => {
-            let bricks = task.data.chunks_exact_mut(count).zip(values.chunks_exact(count));
-            for (brick, ((gradient, values), sum)) in bricks.zip(sums).enumerate() {
-                let inverse = inverse.block(simd, brick % blocks);
-                let mut total = f32x16::splat(simd, 0.0);
-                for (gradient, value) in gradient.iter_mut().zip(values) {
-                    let back = inverse.apply(gradient.load(simd), value.load(simd));
-                    total += back;
-                    gradient.store(back);
-                }
-                sum.store(total);
-            }
-        });
-    });
-    let mut totals = vec![vec![0.0; height * each * LANES]; inverses.len()];
-    for (chunk, sums) in chunks.iter().zip(sums.chunks_exact(height * each)) {
-        for (totals, line) in totals[chunk.group].chunks_exact_mut(LANES).zip(sums) {
-            for (total, value) in totals.iter_mut().zip(line.0) {
-                *total += f64::from(value);
-            }
-        }
-    }
-    totals
-}
-
 /// What the gradient of a block's input is for, while it is in the cache.
 pub(crate) trait Onward: Sync {
-    /// Normalised layers before the block, of which sums are wanted.
-    fn layers(&self) -> usize;
+    /// Sums that each row adds up.
+    fn sums(&self) -> usize;
 
-    /// Takes row `y` of a chunk on, `[column][channel block][image]`, of `height` rows, and adds to the layers' sums,
-    /// `[layer][2][channels]`.
+    /// Whether what [`row`](Self::row) leaves is asked for.
+    fn is_kept(&self) -> bool {
+        true
+    }
+
+    /// Takes row `y` of a chunk on, `[column][channel block][image]`, of `height` rows, and adds to its sums.
     fn row<S: Simd>(&self, simd: S, chunk: Chunk, height: usize, y: usize, gradient: &mut [Line], sums: &mut [f64]);
 }
 
@@ -207,7 +167,7 @@ pub(crate) trait Onward: Sync {
 pub(crate) struct NoLayer;
 
 impl Onward for NoLayer {
-    fn layers(&self) -> usize {
+    fn sums(&self) -> usize {
         0
     }
 
@@ -215,70 +175,79 @@ impl Onward for NoLayer {
     fn row<S: Simd>(&self, _: S, _: Chunk, _: usize, _: usize, _: &mut [Line], _: &mut [f64]) {}
 }
 
-/// The block before it, whose normalised values are the input.
-pub(crate) struct Before<'a> {
-    /// That block's values, and their means by group.
+/// Back through normalisation and ReLU of the block before. The sums are those of its convolution's output's gradient over
+/// the images, `[column][channel]`.
+pub(crate) struct Through<'a> {
+    pub(crate) shape: &'a BlockShape,
     pub(crate) values: &'a [Line],
-    pub(crate) means: &'a [Vec<Line>],
+    pub(crate) inverses: &'a [Inverse],
 }
 
-impl Onward for Before<'_> {
-    fn layers(&self) -> usize {
-        1
+impl Onward for Through<'_> {
+    fn sums(&self) -> usize {
+        self.shape.out_width() * self.shape.out_blocks() * LANES
     }
 
     #[inline(always)]
     fn row<S: Simd>(&self, simd: S, chunk: Chunk, height: usize, y: usize, gradient: &mut [Line], sums: &mut [f64]) {
-        add_gradient_row(
-            simd,
-            chunk,
-            gradient,
-            chunk.row(self.values, height, gradient.len() / chunk.rows, y),
-            self.means,
-            sums,
-        );
+        let (rows, blocks) = (chunk.rows, self.shape.out_blocks());
+        let values = chunk.row(self.values, height, self.shape.out_width() * blocks, y);
+        let inverse = &self.inverses[chunk.group];
+        let bricks = gradient.chunks_exact_mut(rows).zip(values.chunks_exact(rows));
+        for (brick, ((gradient, values), sums)) in bricks.zip(sums.chunks_exact_mut(LANES)).enumerate() {
+            let inverse = inverse.block(simd, brick % blocks);
+            let mut total = f32x16::splat(simd, 0.0);
+            for (gradient, value) in gradient.iter_mut().zip(values) {
+                let back = inverse.apply(gradient.load(simd), value.load(simd));
+                total += back;
+                gradient.store(back);
+            }
+            sums.iter_mut().zip(total.to_array()).for_each(|(sum, total)| *sum += f64::from(total));
+        }
     }
 }
 
-/// Adds a row's `Σ gradient` and `Σ gradient · (value − mean)` to the sums `[2][channels]`.
-#[inline(always)]
-pub(crate) fn add_gradient_row<S: Simd>(
-    simd: S,
-    chunk: Chunk,
-    gradient: &[Line],
-    values: &[Line],
-    means: &[Vec<Line>],
-    sums: &mut [f64],
-) {
-    let means = &means[chunk.group];
-    let bricks = gradient.chunks_exact(chunk.rows).zip(values.chunks_exact(chunk.rows));
-    for (brick, (gradient, values)) in bricks.enumerate() {
-        let block = brick % means.len();
-        add_gradient_brick(simd, gradient, values, &means[block], sums, block * LANES);
-    }
+/// Takes the gradient of a block's output on by `onward`. Returns the sums, `[chunk][row]`.
+pub(crate) fn rows_onward(
+    level: Level,
+    shape: &BlockShape,
+    gradient: &mut [Line],
+    chunks: &[Chunk],
+    onward: &impl Onward,
+) -> Vec<f64> {
+    let (height, each) = (shape.out_height(), shape.out_width() * shape.out_blocks());
+    let mut sums = vec![0.0; chunks.len() * height * onward.sums()];
+    let tasks = rows(gradient, chunks, height, each).into_par_iter().zip(sums.par_chunks_mut(onward.sums()));
+    tasks.with_max_len(1).for_each(|(task, sums)| {
+        dispatch!(level, simd => onward.row(simd, task.chunk, height, task.y, task.data, sums));
+    });
+    sums
 }
 
-/// Gradient of a block's input in the order of the activations, taken on by `onward`, and the sums
-/// `[group][layer][2][channels]` of that.
+/// Gradient of a block's input in the order of the activations, taken on by `onward`, and the sums of that, `[chunk][row]`.
+/// Where they are not kept, there are no lines.
 pub(crate) fn input(
     level: Level,
     shape: &BlockShape,
     weight: &[f32],
     gradient: &[Line],
     chunks: &[Chunk],
-    groups: usize,
     onward: &impl Onward,
-) -> (Buffer<Line>, GradientSums) {
+) -> (Buffer<Line>, Vec<f64>) {
     let packed = pack::backward(shape, weight);
     let spans = Spans::backward(shape);
     let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
     let each = shape.width * inputs;
-    let mut out = Buffer::new(batch * shape.height * each);
-    // Each row has a place for sums, wanted or not.
-    let sums_each = onward.layers().max(1) * 2 * inputs * LANES;
-    let mut sums = vec![0.0; chunks.len() * shape.height * sums_each];
-    let rows = rows(&mut out, chunks, shape.height, each).into_iter().zip(sums.chunks_mut(sums_each));
+    let kept = if onward.is_kept() { each } else { 0 };
+    let mut out = Buffer::new(batch * shape.height * kept);
+    let mut sums = vec![0.0; chunks.len() * shape.height * onward.sums()];
+    let mut left = sums.as_mut_slice();
+    let rows = rows(&mut out, chunks, shape.height, kept).into_iter().map(|row| {
+        let (sums, rest) = std::mem::take(&mut left).split_at_mut(onward.sums());
+        left = rest;
+        (row, sums)
+    });
     tasks(rows, shape.height, &spans.rows).into_par_iter().with_max_len(1).for_each(|(span, rows)| {
         let chunk = rows[0].0.chunk;
         let count = chunk.rows;
@@ -293,6 +262,10 @@ pub(crate) fn input(
         };
         let ys: Vec<usize> = rows.iter().map(|(row, _)| row.y).collect();
         let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
+        let mut scratch = Buffer::new(if kept == 0 { outs.len() * each * count } else { 0 });
+        if kept == 0 {
+            outs = scratch.chunks_exact_mut(each * count).collect();
+        }
         dispatch!(level, simd => {
             convolution.rows(simd, span, |_| None, &mut outs);
             for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
@@ -300,5 +273,5 @@ pub(crate) fn input(
             }
         });
     });
-    (out, by_group(&sums, sums_each, chunks, groups))
+    (out, sums)
 }

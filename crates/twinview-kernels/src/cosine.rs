@@ -33,21 +33,8 @@ pub(crate) struct Pair {
 impl Pair {
     #[inline(always)]
     pub(crate) fn new<S: Simd>(simd: S, prediction: &[f32], target: &[f32]) -> Self {
-        let zero = f32x16::splat(simd, 0.0);
-        let (mut dot, mut squares, mut target_squares) = (zero, zero, zero);
-        let (lines, rest) = prediction.as_chunks::<LANES>();
-        let (target_lines, target_rest) = target.as_chunks::<LANES>();
-        for (p, t) in lines.iter().zip(target_lines) {
-            let (p, t) = (f32x16::load_array_ref(simd, p), f32x16::load_array_ref(simd, t));
-            dot = p.mul_add(t, dot);
-            squares = p.mul_add(p, squares);
-            target_squares = t.mul_add(t, target_squares);
-        }
-        let sum = |lanes: f32x16<S>, rest: f32| lanes.to_array().iter().sum::<f32>() + rest;
-        let dot = sum(dot, rest.iter().zip(target_rest).map(|(p, t)| p * t).sum());
-        let prediction = sum(squares, rest.iter().map(|p| p * p).sum()).sqrt();
-        let target = sum(target_squares, target_rest.iter().map(|t| t * t).sum()).sqrt();
-        Self::of(dot, prediction, target)
+        let [dot, prediction, target] = dot_and_squares(simd, prediction, target);
+        Self::of(dot, prediction.sqrt(), target.sqrt())
     }
 
     /// Of a dot product and the lengths of both sides.
@@ -75,6 +62,21 @@ impl Pair {
 /// The row that holds the target of `row`: the same image's in the next group.
 pub(crate) fn target_row(row: usize, rows: usize, groups: usize) -> usize {
     (row + rows / groups) % rows
+}
+
+/// Dot product, and both sides' with themselves.
+#[inline(always)]
+pub(crate) fn dot_and_squares<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> [f32; 3] {
+    let mut sums = [f32x16::splat(simd, 0.0); 3];
+    let (lines, rest) = a.as_chunks::<LANES>();
+    let (others, other_rest) = b.as_chunks::<LANES>();
+    for (a, b) in lines.iter().zip(others) {
+        let (a, b) = (f32x16::load_array_ref(simd, a), f32x16::load_array_ref(simd, b));
+        sums = [a.mul_add(b, sums[0]), a.mul_add(a, sums[1]), b.mul_add(b, sums[2])];
+    }
+    let rests =
+        rest.iter().zip(other_rest).fold([0.0; 3], |[dot, a2, b2], (a, b)| [dot + a * b, a2 + a * a, b2 + b * b]);
+    std::array::from_fn(|i| sums[i].to_array().iter().sum::<f32>() + rests[i])
 }
 
 /// The target of row `row`.

@@ -54,6 +54,7 @@ mod backward;
 mod composed;
 mod convolve;
 mod cosine;
+mod first_block;
 mod forward;
 mod inference;
 mod layout;

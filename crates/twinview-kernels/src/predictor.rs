@@ -10,8 +10,8 @@
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
-use crate::cosine::{Pair, target_row};
-use crate::product::{Panels, column_sums, columns_by_columns, rows_by_panels};
+use crate::cosine::{Pair, dot_and_squares, target_row};
+use crate::product::{Panels, column_sums, columns_by_columns, rows_by_each, rows_by_panels};
 use crate::rows_norm::{Layout, Normalisation};
 use crate::tile::LANES;
 use crate::workspace::zeros;
@@ -62,20 +62,25 @@ pub(crate) fn forward(level: Level, features: &[f32], parameters: &Parameters, l
     let Parameters { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias } = *parameters;
     let (channels, width) = (layout.channels, output_bias.len());
     let each = channels + 1;
-    let hidden = rows_by_panels(level, features, &Panels::new(hidden_weight, channels), hidden_bias);
+    let into = Panels::new(hidden_weight, channels);
+    let out_of = Panels::transposed(output_weight, width);
+    let [hidden, toward] = rows_by_each(level, features, [(&into, hidden_bias), (&out_of, &[])]);
     let normalisations = layout.normalisations(level, &hidden, gamma, beta);
     let mut bottleneck = Vec::with_capacity(layout.rows * each);
     for row in layout.forward(&hidden, &normalisations).chunks_exact(channels) {
         bottleneck.extend_from_slice(row);
         bottleneck.push(1.0);
     }
+    // The bias's products by themselves: a panel of sixteen columns for one would be a waste.
+    let sums: Vec<[f32; 3]> =
+        features.par_chunks_exact(width).map(|row| dot_and_squares_of(level, row, output_bias)).collect();
+    let toward = with_column(&toward, channels, sums.iter().map(|[dot, ..]| *dot));
     let output = [output_weight, output_bias].concat();
-    let transposed = Panels::transposed(&output, width);
-    let toward = rows_by_panels(level, features, &transposed, &[]);
-    let gram = rows_by_panels(level, &output, &transposed, &[]);
+    let gram = rows_by_panels(level, &output, &out_of, &[]);
+    let square = dot_and_squares_of(level, output_bias, output_bias)[0];
+    let gram = with_column(&gram, channels, gram[channels * channels..].iter().copied().chain([square]));
     let along = rows_by_panels(level, &bottleneck, &Panels::new(&gram, each), &[]);
 
-    let lengths: Vec<f32> = features.par_chunks_exact(width).map(|row| length(level, row)).collect();
     let pairs: Vec<Pair> = (0..layout.rows)
         .map(|row| {
             let dot = |other: &[f32], of: usize| {
@@ -84,7 +89,7 @@ pub(crate) fn forward(level: Level, features: &[f32], parameters: &Parameters, l
             };
             let square = dot(&along, row).max(0.0);
             let target = target_row(row, layout.rows, layout.groups);
-            Pair::of(dot(&toward, target) as f32, square.sqrt() as f32, lengths[target])
+            Pair::of(dot(&toward, target) as f32, square.sqrt() as f32, sums[target][1].sqrt())
         })
         .collect();
     let sum: f64 = pairs.iter().map(|pair| f64::from(pair.cosine)).sum();
@@ -92,8 +97,13 @@ pub(crate) fn forward(level: Level, features: &[f32], parameters: &Parameters, l
     (loss, Tape { hidden, normalisations, output, bottleneck, toward, along, pairs })
 }
 
-fn length(level: Level, row: &[f32]) -> f32 {
-    dispatch!(level, simd => Pair::new(simd, row, row)).prediction
+fn dot_and_squares_of(level: Level, a: &[f32], b: &[f32]) -> [f32; 3] {
+    dispatch!(level, simd => dot_and_squares(simd, a, b))
+}
+
+/// `matrix`, `[rows, columns]`, with another column behind.
+fn with_column(matrix: &[f32], columns: usize, values: impl Iterator<Item = f32>) -> Vec<f32> {
+    matrix.chunks_exact(columns).zip(values).flat_map(|(row, value)| row.iter().copied().chain([value])).collect()
 }
 
 /// Gradients of `scale` times the loss.

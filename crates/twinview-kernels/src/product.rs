@@ -4,28 +4,32 @@
 //! columns, [`columns_by_columns`] sums over the rows of both sides, as a weight gradient does. The work is cut
 //! by the shape alone and every sum runs in the order of the summed index, so results do not depend on threads.
 
+use std::ops::Range;
+
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
-use crate::tile::{LANES, Line, is_wide, tiles, with_rows};
+use crate::layout::transpose;
+use crate::tile::{Finish, LANES, Line, Start, Step, panel, tiles, with_rows};
 use crate::workspace::{Buffer, zeros};
 
-/// Rows of a task: several tiles share each panel while it is in the cache.
+/// Rows of a task of [`rows_by_panels`]: several tiles share each panel while it is in the cache.
 const TASK_ROWS: usize = 24;
 
 /// Length of a sum before it goes back to memory: a panel of that many lines stays in the first-level cache.
 const DEPTH: usize = 256;
 
-/// Rows a tile of [`columns_by_columns`] is high.
-const TILE: usize = 6;
+/// Rows and panels of a task of [`columns_by_columns`], and how much of each sum it makes at a time: both sides stay in
+/// the second-level cache.
+const BLOCK_ROWS: usize = 144;
+const BLOCK_PANELS: usize = 8;
+const BLOCK_DEPTH: usize = 128;
 
-/// Tiles and panels of a task of [`columns_by_columns`], and the rows it sums at a time: both sides stay in the
-/// second-level cache.
-const TASK_TILES: usize = 24;
-const TASK_PANELS: usize = 8;
-const TASK_DEPTH: usize = 128;
+/// How many pieces a small product is cut into, or one thread would make it all.
+const PIECES: usize = 8;
 
-/// The right side of a product, in panels of sixteen columns: `[column block][row]`, the last filled up with zeros.
+/// The right side of a product, in panels of sixteen columns: `[column block][row]`, rows and columns filled up with zeros
+/// to whole blocks of sixteen.
 #[derive(Debug)]
 pub(crate) struct Panels {
     lines: Buffer<Line>,
@@ -37,28 +41,32 @@ impl Panels {
     /// From `matrix`, `[rows, columns]`.
     pub(crate) fn new(matrix: &[f32], columns: usize) -> Self {
         let rows = matrix.len() / columns;
-        let mut lines: Buffer<Line> = Buffer::new(columns.div_ceil(LANES) * rows);
-        lines.par_chunks_mut(rows).enumerate().for_each(|(block, lines)| {
+        Self::filled(rows, columns, |block, lines| {
             for (line, row) in lines.iter_mut().zip(matrix.chunks_exact(columns)) {
                 *line = block_of(row, block);
             }
-        });
-        Self { lines, rows, columns }
+        })
     }
 
     /// From the transpose of `matrix`, `[columns, rows]`.
     pub(crate) fn transposed(matrix: &[f32], rows: usize) -> Self {
         let columns = matrix.len() / rows;
-        let mut lines: Buffer<Line> = Buffer::new(columns.div_ceil(LANES) * rows);
-        lines.par_chunks_mut(rows).zip(matrix.par_chunks(LANES * rows)).for_each(|(lines, matrix)| {
-            if matrix.len() < LANES * rows {
-                lines.fill(Line::ZERO);
-            }
-            for (lane, row) in matrix.chunks_exact(rows).enumerate() {
+        Self::filled(rows, columns, |block, lines| {
+            for (lane, row) in matrix.chunks_exact(rows).skip(block * LANES).take(LANES).enumerate() {
                 for (line, value) in lines.iter_mut().zip(row) {
                     line.0[lane] = *value;
                 }
             }
+        })
+    }
+
+    /// Of zeros, and what `fill` writes into each panel.
+    fn filled(rows: usize, columns: usize, fill: impl Fn(usize, &mut [Line]) + Sync) -> Self {
+        let each = rows.next_multiple_of(LANES);
+        let mut lines: Buffer<Line> = Buffer::new(columns.div_ceil(LANES) * each);
+        lines.par_chunks_mut(each).enumerate().for_each(|(block, lines)| {
+            lines.fill(Line::ZERO);
+            fill(block, lines);
         });
         Self { lines, rows, columns }
     }
@@ -74,30 +82,68 @@ pub(crate) fn block_of(row: &[f32], block: usize) -> Line {
     Line::of(&row[block * LANES..], |value| value)
 }
 
+/// A left side, `[sixteen columns][row]`, a line each.
+pub(crate) fn steps(left: &[Line], rows: usize) -> Vec<Step<'_>> {
+    left.chunks_exact(rows).enumerate().map(|(block, source)| Step { source, weight: block * LANES }).collect()
+}
+
+/// `out = start + steps · panels`, `[panel][row]`, a panel for each block of `out`.
+pub(crate) fn panels_by_steps<'a, S: Simd>(
+    simd: S,
+    start: impl Fn(usize) -> Start<'a>,
+    steps: &[Step],
+    panels: &[Line],
+    rows: usize,
+    out: &mut [Line],
+) {
+    let each = panels.len() / (out.len() / rows);
+    for (block, (out, weights)) in out.chunks_exact_mut(rows).zip(panels.chunks_exact(each)).enumerate() {
+        panel(simd, start(block), weights, steps, Finish::Keep, out);
+    }
+}
+
 /// `left · right + start`: `left` is `[rows, right.rows]`, `start` has a value for each column or is empty.
 /// Returns `[rows, right.columns]`.
 pub(crate) fn rows_by_panels(level: Level, left: &[f32], right: &Panels, start: &[f32]) -> Vec<f32> {
-    let Panels { lines, rows: depth, columns } = right;
-    let (depth, columns) = (*depth, *columns);
-    let mut out = zeros(left.len() / depth * columns);
-    let tasks = out.par_chunks_mut(TASK_ROWS * columns).zip(left.par_chunks(TASK_ROWS * depth));
-    tasks.with_max_len(1).for_each(|(out, left)| {
-        for row in out.chunks_exact_mut(columns).filter(|_| !start.is_empty()) {
-            row.copy_from_slice(start);
-        }
-        for begin in (0..depth).step_by(DEPTH) {
-            let end = depth.min(begin + DEPTH);
-            for (block, lines) in lines.chunks_exact(depth).enumerate() {
-                dispatch!(level, simd => {
-                    add_panel(simd, out, columns, block, left, depth, begin, &lines[begin..end]);
-                });
-            }
-        }
-    });
+    let [out] = rows_by_each(level, left, [(right, start)]);
     out
 }
 
-/// Adds to sixteen columns of `out` the products of `left`'s columns from `begin` on with a panel's lines.
+/// [`rows_by_panels`] of several right sides, for which the left side is fetched once.
+pub(crate) fn rows_by_each<const N: usize>(
+    level: Level,
+    left: &[f32],
+    rights: [(&Panels, &[f32]); N],
+) -> [Vec<f32>; N] {
+    let depth = rights[0].0.rows;
+    let rows = left.len() / depth;
+    let task = TASK_ROWS.min(rows.div_ceil(PIECES).next_multiple_of(6));
+    let mut outs = rights.map(|(right, _)| zeros(rows * right.columns));
+    let mut tasks: Vec<(&[f32], Vec<&mut [f32]>)> =
+        left.chunks(task * depth).map(|left| (left, Vec::with_capacity(N))).collect();
+    for (out, (right, _)) in outs.iter_mut().zip(rights) {
+        for ((_, outs), out) in tasks.iter_mut().zip(out.chunks_mut(task * right.columns)) {
+            outs.push(out);
+        }
+    }
+    tasks.into_par_iter().with_max_len(1).for_each(|(left, mut outs)| {
+        for begin in (0..depth).step_by(DEPTH) {
+            let end = depth.min(begin + DEPTH);
+            for (out, (right, start)) in outs.iter_mut().zip(rights) {
+                let panels = right.lines.chunks_exact(depth.next_multiple_of(LANES));
+                for (block, lines) in panels.enumerate() {
+                    let lines = &lines[begin..end];
+                    let start =
+                        (begin == 0).then(|| if start.is_empty() { Line::ZERO } else { block_of(start, block) });
+                    dispatch!(level, simd => add_panel(simd, out, right.columns, block, start, left, begin, lines));
+                }
+            }
+        }
+    });
+    outs
+}
+
+/// Adds to sixteen columns of `out`, or to `start`, the products of `left`'s columns from `begin` on with a panel's lines.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "one call, all of it needed")]
 fn add_panel<S: Simd>(
@@ -105,17 +151,20 @@ fn add_panel<S: Simd>(
     out: &mut [f32],
     columns: usize,
     block: usize,
+    start: Option<Line>,
     left: &[f32],
-    depth: usize,
     begin: usize,
     lines: &[Line],
 ) {
+    let depth = left.len() / (out.len() / columns);
     for (first, count) in tiles::<S>(out.len() / columns) {
         with_rows!(S, count, R => {
             let left: [&[f32]; R] = std::array::from_fn(|r| &left[(first + r) * depth + begin..][..lines.len()]);
             let rows = &mut out[first * columns..(first + R) * columns];
-            let mut sums: [f32x16<S>; R] =
-                std::array::from_fn(|r| block_of(&rows[r * columns..(r + 1) * columns], block).load(simd));
+            let mut sums: [f32x16<S>; R] = match start {
+                Some(start) => [start.load(simd); R],
+                None => std::array::from_fn(|r| block_of(&rows[r * columns..(r + 1) * columns], block).load(simd)),
+            };
             for (k, line) in lines.iter().enumerate() {
                 let line = line.load(simd);
                 for r in 0..R {
@@ -129,120 +178,85 @@ fn add_panel<S: Simd>(
     }
 }
 
+/// The transpose of `matrix`, `[depth, rows]`, as left sides of up to [`BLOCK_ROWS`] rows each, one behind another.
+fn column_lines(level: Level, matrix: &[f32], rows: usize) -> Buffer<Line> {
+    let blocks = (matrix.len() / rows).div_ceil(LANES);
+    let mut lines = Buffer::new(blocks * rows);
+    lines.par_chunks_mut(BLOCK_ROWS * blocks).enumerate().for_each(|(group, lines)| {
+        let first = group * BLOCK_ROWS;
+        let of_blocks = lines.par_chunks_mut(lines.len() / blocks).zip(matrix.par_chunks(LANES * rows));
+        of_blocks.for_each(|(lines, matrix)| {
+            for (block, lines) in lines.chunks_mut(LANES).enumerate() {
+                let mut tile = [Line::ZERO; LANES];
+                for (line, row) in tile.iter_mut().zip(matrix.chunks_exact(rows)) {
+                    *line = block_of(&row[first..], block);
+                }
+                let tile = dispatch!(level, simd => transpose(simd, &tile));
+                lines.copy_from_slice(&tile[..lines.len()]);
+            }
+        });
+    });
+    lines
+}
+
 /// `leftᵀ · right`, `[m, n]`, of `left` `[rows, m]` and `right` `[rows, n]`.
 pub(crate) fn columns_by_columns(level: Level, left: &[f32], m: usize, right: &[f32], n: usize) -> Vec<f32> {
-    let (tiles, panels) = (m.div_ceil(TILE), n.div_ceil(LANES));
-    // A narrow product is cut finer, or one thread would make it all.
-    let task_panels = TASK_PANELS.min(panels.div_ceil(8));
-    let (down, across) = (tiles.div_ceil(TASK_TILES), panels.div_ceil(task_panels));
-    let blocks: Vec<Buffer<Line>> = (0..down * across)
+    let left = column_lines(level, left, m);
+    let blocks = left.len() / m;
+    let panels = n.div_ceil(LANES);
+    let task_panels = BLOCK_PANELS.min(panels.div_ceil(PIECES));
+    let across = panels.div_ceil(task_panels);
+    let products: Vec<Buffer<Line>> = (0..m.div_ceil(BLOCK_ROWS) * across)
         .into_par_iter()
         .with_max_len(1)
         .map(|task| {
-            let first_tile = task / across * TASK_TILES;
-            let first_panel = task % across * task_panels;
-            let block = Block {
-                first_tile,
-                tiles: TASK_TILES.min(tiles - first_tile),
-                first_panel,
-                panels: task_panels.min(panels - first_panel),
-            };
-            block.product(level, left, m, right, n)
+            let (group, first) = (task / across, task % across * task_panels);
+            let rows = BLOCK_ROWS.min(m - group * BLOCK_ROWS);
+            let panels = first..panels.min(first + task_panels);
+            let mut sums = Buffer::new(panels.len() * rows);
+            sums.fill(Line::ZERO);
+            let left = &left[group * BLOCK_ROWS * blocks..][..rows * blocks];
+            dispatch!(level, simd => add_block(simd, left, rows, right, n, panels, &mut sums));
+            sums
         })
         .collect();
     let mut out = zeros(m * n);
-    out.par_chunks_mut(TASK_TILES * TILE * n).zip(blocks.par_chunks(across)).for_each(|(out, blocks)| {
-        for (i, row) in out.chunks_exact_mut(n).enumerate() {
-            for (panel, to) in row.chunks_mut(LANES).enumerate() {
-                let (task, panel) = (panel / task_panels, panel % task_panels);
-                let panels = task_panels.min(panels - task * task_panels);
-                blocks[task][(i / TILE * panels + panel) * TILE + i % TILE].write(to);
-            }
+    out.par_chunks_mut(n).enumerate().with_min_len(LANES).for_each(|(row, out)| {
+        let (group, row) = (row / BLOCK_ROWS, row % BLOCK_ROWS);
+        let rows = BLOCK_ROWS.min(m - group * BLOCK_ROWS);
+        let panels = products[group * across..][..across].iter().flat_map(|product| product.chunks_exact(rows));
+        for (out, panel) in out.chunks_mut(LANES).zip(panels) {
+            panel[row].write(out);
         }
     });
     out
 }
 
-/// A part of a product of columns by columns.
-struct Block {
-    first_tile: usize,
-    tiles: usize,
-    first_panel: usize,
-    panels: usize,
-}
-
-impl Block {
-    /// `[tile][panel][TILE]`, a line of columns each.
-    fn product(&self, level: Level, left: &[f32], m: usize, right: &[f32], n: usize) -> Buffer<Line> {
-        let mut sums: Buffer<Line> = Buffer::new(self.tiles * self.panels * TILE);
-        sums.fill(Line::ZERO);
-        let mut left_pack = vec![[0.0; TILE]; self.tiles * TASK_DEPTH];
-        let mut right_pack: Buffer<Line> = Buffer::new(self.panels * TASK_DEPTH);
-        for (left, right) in left.chunks(TASK_DEPTH * m).zip(right.chunks(TASK_DEPTH * n)) {
-            let depth = left.len() / m;
-            for (k, row) in left.chunks_exact(m).enumerate() {
-                for (tile, values) in row.chunks(TILE).skip(self.first_tile).take(self.tiles).enumerate() {
-                    left_pack[tile * depth + k] = match values.first_chunk() {
-                        Some(values) => *values,
-                        None => std::array::from_fn(|i| values.get(i).copied().unwrap_or(0.0)),
-                    };
-                }
-            }
-            for (k, row) in right.chunks_exact(n).enumerate() {
-                for panel in 0..self.panels {
-                    right_pack[panel * depth + k] = block_of(row, self.first_panel + panel);
-                }
-            }
-            dispatch!(level, simd => {
-                let tiles = left_pack.chunks_exact(depth).zip(sums.chunks_exact_mut(self.panels * TILE));
-                for (left, sums) in tiles {
-                    add_outer_products(simd, sums, left, &right_pack[..self.panels * depth]);
-                }
-            });
-        }
-        sums
-    }
-}
-
-/// `sums[panel][i] += Σ left[k][i] · right[panel][k]`.
+/// Adds a left side's product with some panels of `right`, `[depth, n]`, to `sums`, `[panel][row]`.
 #[inline(always)]
-fn add_outer_products<S: Simd>(simd: S, sums: &mut [Line], left: &[[f32; TILE]], right: &[Line]) {
-    let depth = left.len();
-    let mut panels = sums.as_chunks_mut::<TILE>().0.iter_mut().zip(right.chunks_exact(depth));
-    while let Some((sums, right)) = panels.next() {
-        match panels.len() {
-            1.. if const { is_wide::<S>() } => {
-                let (others, beside) = panels.next().expect("another panel");
-                panels_by_tile(simd, [sums, others], left, [right, beside]);
-            }
-            _ => panels_by_tile(simd, [sums], left, [right]),
-        }
-    }
-}
-
-/// `P` panels of a tile at once.
-#[inline(always)]
-fn panels_by_tile<S: Simd, const P: usize>(
+fn add_block<S: Simd>(
     simd: S,
-    sums: [&mut [Line; TILE]; P],
-    left: &[[f32; TILE]],
-    right: [&[Line]; P],
+    left: &[Line],
+    rows: usize,
+    right: &[f32],
+    n: usize,
+    panels: Range<usize>,
+    sums: &mut [Line],
 ) {
-    let right = right.map(|right| &right[..left.len()]);
-    let mut totals: [[f32x16<S>; TILE]; P] = std::array::from_fn(|p| std::array::from_fn(|i| sums[p][i].load(simd)));
-    for (k, left) in left.iter().enumerate() {
-        let right: [f32x16<S>; P] = std::array::from_fn(|p| right[p][k].load(simd));
-        for i in 0..TILE {
-            let left = f32x16::splat(simd, left[i]);
-            for p in 0..P {
-                totals[p][i] = left.mul_add(right[p], totals[p][i]);
+    let mut packed = Buffer::new(panels.len() * BLOCK_DEPTH);
+    for (left, right) in left.chunks(BLOCK_DEPTH / LANES * rows).zip(right.chunks(BLOCK_DEPTH * n)) {
+        let depth = left.len() / rows * LANES;
+        let packed = &mut packed[..panels.len() * depth];
+        // Beyond the last row there are zeros.
+        if right.len() < depth * n {
+            packed.fill(Line::ZERO);
+        }
+        for (k, row) in right.chunks_exact(n).enumerate() {
+            for (panel, block) in panels.clone().enumerate() {
+                packed[panel * depth + k] = block_of(row, block);
             }
         }
-    }
-    for (sums, totals) in sums.into_iter().zip(totals) {
-        for (sum, total) in sums.iter_mut().zip(totals) {
-            sum.store(total);
-        }
+        panels_by_steps(simd, |_| Start::Held, &steps(left, rows), packed, rows, sums);
     }
 }
 

@@ -2,14 +2,15 @@
 
 use fearless_simd::Level;
 
-use crate::backward::{self, Before, Inverse, NoLayer};
+use crate::backward::{self, GradientSums, Inverse, NoLayer, Through};
+use crate::first_block::{self, FirstBlock};
 use crate::forward::{self, Source};
 use crate::layout;
-use crate::normalise::{Affine, Moments};
+use crate::normalise::{Affine, Moments, by_group};
 use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::tile::{Finish, Line};
-use crate::weight_gradient::{self, TapSums};
+use crate::weight_gradient::{Products, TapSums};
 use crate::workspace::Buffer;
 
 /// The trained values of one block.
@@ -57,6 +58,16 @@ impl Tape {
     /// Batch statistics of each block and group.
     pub fn moments(&self) -> &[Vec<Moments>] {
         &self.moments
+    }
+
+    /// The way back through a block's normalisation and ReLU.
+    fn through<'a>(&'a self, block: usize, inverses: &'a [Inverse]) -> Through<'a> {
+        Through { shape: &self.shapes[block], values: &self.values[block], inverses }
+    }
+
+    /// The way back through all of the first block, but to the images.
+    fn first<'a>(&'a self, inverses: &'a [Inverse], with_input: bool) -> FirstBlock<'a> {
+        FirstBlock { shape: &self.shapes[0], planes: &self.planes, values: &self.values[0], inverses, with_input }
     }
 
     /// A block's values after ReLU, `[image][channel][position]`.
@@ -134,40 +145,43 @@ pub fn backward(
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
     let last = shapes.len() - 1;
     assert_eq!(gradient.len(), batch * shapes[last].out_features(), "values in the gradient");
-    let means: Vec<Vec<Vec<Line>>> =
-        tape.moments.iter().map(|groups| groups.iter().map(|m| pack::channels(&m.mean)).collect()).collect();
-    let groups = means[0].len();
-    let (mut back, mut sums) =
-        backward::read_features(level, &shapes[last], gradient, &tape.values[last], &means[last], chunks);
-    let mut gradients = Vec::with_capacity(shapes.len());
-    let mut input = None;
-    for index in (0..shapes.len()).rev() {
+    let groups = tape.moments[0].len();
+    // The way back through a block's normalisation, and the gradients of its scale and shift.
+    let normalisation = |index: usize, sums: &GradientSums| {
         let (shape, block, moments) = (&shapes[index], &blocks[index], &tape.moments[index]);
         let count = batch / groups * shape.out_positions();
-        let inverses = Inverse::of_groups(&sums, count, moments, &affines(moments, block), block.epsilon);
-        let (gamma, beta) = backward::scale_and_shift(shape, &sums, moments, block.epsilon);
-        let values = &tape.values[index];
-        if index == 0 {
-            let (weight, bias) =
-                weight_gradient::first_block(level, shape, &tape.planes, &back, values, &inverses, chunks);
-            gradients.push(BlockGradients { weight, bias, gamma, beta });
-            if with_input {
-                backward::through_activation(level, shape, &mut back, values, &inverses, chunks);
-                let (back, _) = backward::input(level, shape, block.weight, &back, chunks, groups, &NoLayer);
-                let affines = Affine::identities(shape.in_channels, groups);
-                let positions = shape.in_positions();
-                input = Some(layout::to_images(level, shape.in_channels, positions, &back, chunks, &affines));
-            }
-        } else {
-            let positions = backward::through_activation(level, shape, &mut back, values, &inverses, chunks);
-            let taps = TapSums::new(shape, &positions);
-            let before = Before { values: &tape.values[index - 1], means: &means[index - 1] };
-            let affines = affines(&tape.moments[index - 1], &blocks[index - 1]);
-            let weight = weight_gradient::weights(level, shape, before.values, &affines, &back, &taps, chunks);
-            gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });
-            (back, sums) = backward::input(level, shape, block.weight, &back, chunks, groups, &before);
-        }
+        let inverses = Inverse::of_groups(sums, count, moments, &affines(moments, block), block.epsilon);
+        (inverses, backward::scale_and_shift(shape, sums, moments, block.epsilon))
+    };
+    let means: Vec<Vec<Line>> = tape.moments[last].iter().map(|m| pack::channels(&m.mean)).collect();
+    let (mut back, sums) = backward::read_features(level, &shapes[last], gradient, &tape.values[last], &means, chunks);
+    let (mut inverses, (mut gamma, mut beta)) = normalisation(last, &sums);
+    let mut rows = match last {
+        0 => backward::rows_onward(level, &shapes[last], &mut back, chunks, &tape.first(&inverses, with_input)),
+        _ => backward::rows_onward(level, &shapes[last], &mut back, chunks, &tape.through(last, &inverses)),
+    };
+    let mut gradients = Vec::with_capacity(shapes.len());
+    for index in (1..=last).rev() {
+        let (shape, block, before) = (&shapes[index], &blocks[index], index - 1);
+        let taps = TapSums::new(shape, &by_group(&rows, rows.len() / chunks.len(), chunks, groups));
+        let products = Products::new(level, shape, &tape.values[before], &back, chunks, groups);
+        let weight = products.weights(&affines(&tape.moments[before], &blocks[before]), &taps);
+        let sums = products.gradient_sums(block.weight, &taps, &tape.moments[before]);
+        gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });
+        (inverses, (gamma, beta)) = normalisation(before, &sums);
+        (back, rows) = match before {
+            0 => backward::input(level, shape, block.weight, &back, chunks, &tape.first(&inverses, with_input)),
+            _ => backward::input(level, shape, block.weight, &back, chunks, &tape.through(before, &inverses)),
+        };
     }
+    let (weight, bias) = first_block::gradients(&shapes[0], &rows);
+    gradients.push(BlockGradients { weight, bias, gamma, beta });
+    let input = with_input.then(|| {
+        let shape = &shapes[0];
+        let (back, _) = backward::input(level, shape, blocks[0].weight, &back, chunks, &NoLayer);
+        let affines = Affine::identities(shape.in_channels, groups);
+        layout::to_images(level, shape.in_channels, shape.in_positions(), &back, chunks, &affines)
+    });
     gradients.reverse();
     (gradients, input)
 }

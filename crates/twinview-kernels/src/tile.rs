@@ -81,18 +81,19 @@ fn rows_by_columns<S: Simd, const R: usize>(
     sums
 }
 
-/// `sums[i] += Σ left[n][i] · right[n]`, a line of channels a row `i`: sixteen channels by sixteen.
+/// `sums[i] = start[i] + Σ left[n][i] · right[n]`, a line of channels a row `i`: sixteen channels by sixteen. The start is zero, or
+/// what is there already if they are `held`.
 #[inline(never)]
-pub(crate) fn block_products<S: Simd>(simd: S, sums: &mut [Line], left: &[Line], right: &[Line]) {
+pub(crate) fn block_products<S: Simd>(simd: S, held: bool, sums: &mut [Line], left: &[Line], right: &[Line]) {
     simd.vectorize(
         #[inline(always)]
         || {
             if const { is_wide::<S>() } {
-                strip::<S, 0, LANES>(simd, sums, left, right);
+                strip::<S, 0, LANES>(simd, held, sums, left, right);
             } else {
-                strip::<S, 0, 6>(simd, sums, left, right);
-                strip::<S, 6, 5>(simd, sums, left, right);
-                strip::<S, 11, 5>(simd, sums, left, right);
+                strip::<S, 0, 6>(simd, held, sums, left, right);
+                strip::<S, 6, 5>(simd, held, sums, left, right);
+                strip::<S, 11, 5>(simd, held, sums, left, right);
             }
         },
     );
@@ -100,9 +101,18 @@ pub(crate) fn block_products<S: Simd>(simd: S, sums: &mut [Line], left: &[Line],
 
 /// Rows `FIRST..FIRST + R` of a block of products. The accumulators never leave the registers.
 #[inline(always)]
-fn strip<S: Simd, const FIRST: usize, const R: usize>(simd: S, sums: &mut [Line], left: &[Line], right: &[Line]) {
+fn strip<S: Simd, const FIRST: usize, const R: usize>(
+    simd: S,
+    held: bool,
+    sums: &mut [Line],
+    left: &[Line],
+    right: &[Line],
+) {
     let sums: &mut [Line; R] = (&mut sums[FIRST..FIRST + R]).try_into().expect("R lines");
-    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| sums[i].load(simd));
+    let mut totals = [f32x16::splat(simd, 0.0); R];
+    if held {
+        totals = std::array::from_fn(|i| sums[i].load(simd));
+    }
     let (left_fours, left_rest) = left.as_chunks::<4>();
     let (right_fours, right_rest) = right.as_chunks::<4>();
     for (left, right) in left_fours.iter().zip(right_fours) {
@@ -154,7 +164,7 @@ macro_rules! with_rows {
             4 => one_of!(4),
             5 => one_of!(5),
             rows => {
-                if const { is_wide::<$S>() } {
+                if const { $crate::tile::is_wide::<$S>() } {
                     match rows {
                         8 => one_of!(8),
                         9 => one_of!(9),
@@ -203,6 +213,8 @@ pub(crate) enum Start<'a> {
     Same(Line),
     /// A line a row, and another that is the same for each.
     Biased(&'a [Line], Line),
+    /// What is there already, a line a row.
+    Held,
     /// Several lines a row, each with its factor, and another that is the same for each.
     Parts(&'a [(f32, &'a [Line])], Line),
 }
@@ -228,6 +240,7 @@ pub(crate) fn panel<S: Simd>(
                 with_rows!(S, count, R => {
                     let sums: [f32x16<S>; R] = match start {
                         Start::Same(line) => [line.load(simd); R],
+                        Start::Held => std::array::from_fn(|r| out[row + r].load(simd)),
                         Start::Biased(a, line) => std::array::from_fn(|r| a[row + r].load(simd) + line.load(simd)),
                         Start::Parts(parts, line) => {
                             let mut sums = [line.load(simd); R];

@@ -54,6 +54,9 @@ pub(crate) struct Factors<'a> {
     pub(crate) gradient: &'a [Line],
 }
 
+/// Which sums, by row and column variant, hold something.
+pub(crate) type Begun = [bool; VARIANTS * VARIANTS];
+
 /// Lines of the sums of one output block.
 pub(crate) fn sums_each(inputs: usize) -> usize {
     VARIANTS * VARIANTS * inputs * LANES
@@ -67,7 +70,7 @@ pub(crate) fn scratch_len(terms: &Terms, rows: usize, inputs: usize, outputs: us
 
 impl Factors<'_> {
     /// Adds the products of the output blocks from `first` on to `sums`,
-    /// `[output block][row variant][column variant][input block][16 input channels]`.
+    /// `[output block][row variant][column variant][input block][16 input channels]`, of which those that are `begun` are held.
     #[inline(always)]
     pub(crate) fn add_products<S: Simd>(
         &self,
@@ -75,6 +78,7 @@ impl Factors<'_> {
         terms: &Terms,
         first: usize,
         scratch: &mut [Line],
+        begun: &mut Begun,
         sums: &mut [Line],
     ) {
         let count = sums.len() / sums_each(self.inputs);
@@ -106,12 +110,14 @@ impl Factors<'_> {
                     for product in &column.products {
                         let brick = |x: usize| &values[x * value_brick..][..value_brick];
                         let value = combined(simd, &product.sources, brick, value);
-                        let first = (row_variant * VARIANTS + product.variant) * self.inputs;
+                        let variant = row_variant * VARIANTS + product.variant;
+                        let held = std::mem::replace(&mut begun[variant], true);
+                        let first = variant * self.inputs;
                         for (input, value) in value.chunks_exact(self.rows).enumerate() {
                             let sums = sums.chunks_exact_mut(sums_each(self.inputs));
                             for (sums, gradient) in sums.zip(gradient.chunks_exact(self.rows)) {
                                 let sums = &mut sums[(first + input) * LANES..][..LANES];
-                                block_products(simd, sums, value, gradient);
+                                block_products(simd, held, sums, value, gradient);
                             }
                         }
                     }
@@ -123,7 +129,7 @@ impl Factors<'_> {
 
 /// From sums by variants to products by taps, `[output block][tap][input channel]`: a kernel index has its share of each variant.
 #[inline(always)]
-pub(crate) fn fold<S: Simd>(simd: S, inputs: usize, sums: &[Line], products: &mut [Line]) {
+pub(crate) fn fold<S: Simd>(simd: S, inputs: usize, begun: &Begun, sums: &[Line], products: &mut [Line]) {
     let panel = inputs * LANES;
     let shares =
         |k: usize| OF_VARIANT.iter().map(move |shares| shares[k]).enumerate().filter(|(_, share)| *share != 0.0);
@@ -132,7 +138,8 @@ pub(crate) fn fold<S: Simd>(simd: S, inputs: usize, sums: &[Line], products: &mu
         for (tap, products) in products.chunks_exact_mut(panel).enumerate() {
             products.fill(Line::ZERO);
             for (row, row_share) in shares(tap / KERNEL) {
-                for (column, column_share) in shares(tap % KERNEL) {
+                let columns = shares(tap % KERNEL);
+                for (column, column_share) in columns.filter(|(column, _)| begun[row * VARIANTS + column]) {
                     let share = f32x16::splat(simd, row_share * column_share);
                     for (product, sum) in products.iter_mut().zip(&sums[(row * VARIANTS + column) * panel..]) {
                         product.store(share.mul_add(sum.load(simd), product.load(simd)));

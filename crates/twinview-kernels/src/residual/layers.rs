@@ -133,7 +133,7 @@ pub(super) fn pool(batch: Batch, shape: &BlockShape, values: &[Line]) -> Vec<f32
     out
 }
 
-/// The way back through [`pool`], taken on by `onward`, and its sums as [`crate::backward::input`] gives them.
+/// The way back through [`pool`], taken on by `onward`, and the sums of each group.
 pub(super) fn spread(
     batch: Batch,
     shape: &BlockShape,
@@ -142,7 +142,7 @@ pub(super) fn spread(
 ) -> (Buffer<Line>, GradientSums) {
     let blocks = shape.out_blocks();
     let (height, each) = (shape.out_height(), shape.out_width() * blocks);
-    let sums_each = onward.layers() * 2 * blocks * LANES;
+    let sums_each = onward.sums();
     let share = 1.0 / shape.out_positions() as f32;
     let mut out = Buffer::new(batch.images() * height * each);
     let mut sums = vec![0.0; batch.chunks.len() * height * sums_each];
@@ -222,8 +222,9 @@ impl<'a> ThroughRelu<'a> {
 }
 
 impl Onward for ThroughRelu<'_> {
-    fn layers(&self) -> usize {
-        self.layers.len()
+    /// `[layer][2][channel]`: sums of the gradient, and of it times the layer's values less their mean.
+    fn sums(&self) -> usize {
+        self.layers.iter().map(|(_, means)| 2 * means[0].len() * LANES).sum()
     }
 
     #[inline(always)]

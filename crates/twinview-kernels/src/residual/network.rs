@@ -7,11 +7,11 @@ use super::shortcut;
 use crate::backward::{self, GradientSums, Inverse, NoLayer, scale_and_shift};
 use crate::forward::{self, Source};
 use crate::layout::{to_activations, to_images};
-use crate::normalise::{Affine, Moments};
+use crate::normalise::{Affine, Moments, by_group};
 use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::tile::{Finish, LANES, Line};
-use crate::weight_gradient::{self, TapSums};
+use crate::weight_gradient::{Products, TapSums};
 use crate::workspace::Buffer;
 
 /// Shapes of the network's convolutions.
@@ -209,14 +209,15 @@ impl Layer<'_> {
     fn weights(&self, input: &[Line], gradient: &[Line]) -> Vec<f32> {
         let Batch { level, chunks, groups } = self.batch;
         let affines = Affine::identities(self.shape.in_channels, groups);
-        let sums = TapSums::none(self.shape, groups);
-        weight_gradient::weights(level, self.shape, input, &affines, gradient, &sums, chunks)
+        let products = Products::new(level, self.shape, input, gradient, chunks, groups);
+        products.weights(&affines, &TapSums::none(self.shape, groups))
     }
 
     /// Gradient of the input of a 3 × 3 convolution.
     fn input(&self, gradient: &[Line], onward: &impl backward::Onward) -> (Buffer<Line>, GradientSums) {
         let Batch { level, chunks, groups } = self.batch;
-        backward::input(level, self.shape, self.parameters.weight, gradient, chunks, groups, onward)
+        let (out, sums) = backward::input(level, self.shape, self.parameters.weight, gradient, chunks, onward);
+        (out, by_group(&sums, onward.sums(), chunks, groups))
     }
 }
 
@@ -271,7 +272,8 @@ pub(crate) fn backward(
     gradients.reverse();
     let images = with_images.then(|| {
         let shape = &shapes.stem;
-        let (back, _) = stem.input(&through, &NoLayer);
+        let weight = stem.parameters.weight;
+        let (back, _) = backward::input(batch.level, shape, weight, &through, batch.chunks, &NoLayer);
         let maps = Affine::identities(shape.in_channels, batch.groups);
         to_images(batch.level, shape.in_channels, shape.in_positions(), &back, batch.chunks, &maps)
     });

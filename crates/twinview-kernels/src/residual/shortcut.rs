@@ -135,7 +135,7 @@ pub(super) fn weights(batch: Batch, shape: &BlockShape, input: &[Line], gradient
                 let gradient = &gradient[(position * outputs + output) * chunk.rows..][..chunk.rows];
                 for (block, sums) in sums.chunks_exact_mut(LANES).enumerate() {
                     let input = &input[(source(shape, y, x) * inputs + block) * chunk.rows..][..chunk.rows];
-                    dispatch!(batch.level, simd => block_products(simd, sums, input, gradient));
+                    dispatch!(batch.level, simd => block_products(simd, true, sums, input, gradient));
                 }
             }
         }

@@ -209,7 +209,7 @@ fn gather<S: Simd>(
 ) {
     for (shares, out) in shares.chunks_exact(queries).zip(out.chunks_mut(LANES)) {
         sums.fill(Line::ZERO);
-        block_products(simd, sums, shares, right);
+        block_products(simd, true, sums, shares, right);
         out.copy_from_slice(&sums[..out.len()]);
     }
 }

@@ -7,7 +7,8 @@ use fearless_simd::Simd;
 use super::attention::Attention;
 use super::network::{Linear, Packed, Sizes, Values};
 use super::rows::{add_rows, gelu, normalise, through_gelu, through_normalisation};
-use crate::tile::{Finish, LANES, Line, Start, Step, block_products, panel};
+use crate::product::{panels_by_steps, steps};
+use crate::tile::{LANES, Line, Start, Step, block_products};
 use crate::workspace::Buffer;
 
 /// A chunk as one block sees it.
@@ -114,22 +115,22 @@ impl Part<'_> {
         normalise(simd, rows, tape.input, &norm1.gamma, &norm1.beta, self.sizes.epsilon, &mut normal);
         let (of_queries, others) = qkv.weight.lines().split_at(self.blocks() * width);
         let bias = |block: usize| Start::Same(qkv.bias[block]);
-        product(simd, bias, &steps(&self.of_asked(&normal), asked), of_queries, asked, tape.queries);
+        panels_by_steps(simd, bias, &steps(&self.of_asked(&normal), asked), of_queries, asked, tape.queries);
         let bias = |block: usize| Start::Same(qkv.bias[self.blocks() + block]);
-        product(simd, bias, &steps(&normal, rows), others, rows, tape.keys_values);
+        panels_by_steps(simd, bias, &steps(&normal, rows), others, rows, tape.keys_values);
         self.attention().forward(simd, tape.queries, tape.keys_values, tape.seen);
         let input = self.of_asked(tape.input);
         let start = |block: usize| Start::Biased(&input[block * asked..][..asked], proj.bias[block]);
-        product(simd, start, &steps(tape.seen, asked), proj.weight.lines(), asked, tape.middle);
+        panels_by_steps(simd, start, &steps(tape.seen, asked), proj.weight.lines(), asked, tape.middle);
 
         let normal = &mut normal[..tape.middle.len()];
         normalise(simd, asked, tape.middle, &norm2.gamma, &norm2.beta, self.sizes.epsilon, normal);
         let bias = |block: usize| Start::Same(fc1.bias[block]);
-        product(simd, bias, &steps(normal, asked), fc1.weight.lines(), asked, tape.hidden);
+        panels_by_steps(simd, bias, &steps(normal, asked), fc1.weight.lines(), asked, tape.hidden);
         let mut active = Buffer::new(tape.hidden.len());
         gelu(simd, tape.hidden, &mut active);
         let start = |block: usize| Start::Biased(&tape.middle[block * asked..][..asked], fc2.bias[block]);
-        product(simd, start, &steps(&active, asked), fc2.weight.lines(), asked, out);
+        panels_by_steps(simd, start, &steps(&active, asked), fc2.weight.lines(), asked, out);
     }
 
     /// Gradient of the input, `[channel block][row]`, from that of what the block made. Adds those of the parameters to `sums`, of
@@ -148,7 +149,7 @@ impl Part<'_> {
 
         // The two layers, and past them.
         let mut hidden = Buffer::new(tape.hidden.len());
-        product(simd, zero, &steps(&out_gradient, asked), fc2.weight.lines(), asked, &mut hidden);
+        panels_by_steps(simd, zero, &steps(&out_gradient, asked), fc2.weight.lines(), asked, &mut hidden);
         let mut active = Buffer::new(tape.hidden.len());
         through_gelu(simd, tape.hidden, &mut hidden, &mut active);
         add_linear(simd, asked, &active, &out_gradient, &mut sums.fc2);
@@ -158,14 +159,14 @@ impl Part<'_> {
         add_linear(simd, asked, asked_normal, &hidden, &mut sums.fc1);
         let mut back = Buffer::new(tape.input.len());
         let asked_back = &mut back[..tape.middle.len()];
-        product(simd, zero, &steps(&hidden, asked), fc1.weight.lines(), asked, asked_back);
+        panels_by_steps(simd, zero, &steps(&hidden, asked), fc1.weight.lines(), asked, asked_back);
         let mut middle = out_gradient;
         let sums2 = &mut sums.norm2;
         through_normalisation(simd, asked, tape.middle, &norm2.gamma, epsilon, asked_back, sums2, &mut middle);
 
         // The attention, and past it.
         add_linear(simd, asked, tape.seen, &middle, &mut sums.proj);
-        product(simd, zero, &steps(&middle, asked), proj.weight.lines(), asked, asked_back);
+        panels_by_steps(simd, zero, &steps(&middle, asked), proj.weight.lines(), asked, asked_back);
         let (mut queries, mut others) = (Buffer::new(tape.queries.len()), Buffer::new(tape.keys_values.len()));
         let attention = self.attention();
         attention.backward(simd, tape.queries, tape.keys_values, asked_back, &mut queries, &mut others);
@@ -180,11 +181,11 @@ impl Part<'_> {
         all.iter_mut().for_each(|step| step.weight += width);
         if self.asked == self.sizes.length {
             all.extend(of_queries);
-            product(simd, zero, &all, qkv.weight.lines(), rows, &mut back);
+            panels_by_steps(simd, zero, &all, qkv.weight.lines(), rows, &mut back);
         } else {
-            product(simd, zero, &all, qkv.weight.lines(), rows, &mut back);
+            panels_by_steps(simd, zero, &all, qkv.weight.lines(), rows, &mut back);
             let mut asked_back = Buffer::new(middle.len());
-            product(simd, zero, &of_queries, qkv.weight.lines(), asked, &mut asked_back);
+            panels_by_steps(simd, zero, &of_queries, qkv.weight.lines(), asked, &mut asked_back);
             self.add_to_asked(&asked_back, &mut back);
         }
         let mut input = Buffer::new(tape.input.len());
@@ -205,26 +206,6 @@ impl Part<'_> {
         for (to, from) in images.flat_map(|(matrix, asked)| matrix.iter_mut().zip(asked)) {
             to.0.iter_mut().zip(from.0).for_each(|(to, from)| *to += from);
         }
-    }
-}
-
-/// A matrix as the left side of a product.
-fn steps(matrix: &[Line], rows: usize) -> Vec<Step<'_>> {
-    matrix.chunks_exact(rows).enumerate().map(|(block, source)| Step { source, weight: block * LANES }).collect()
-}
-
-/// `out = start + steps · panels`, a panel for each block of `out`.
-fn product<'a, S: Simd>(
-    simd: S,
-    start: impl Fn(usize) -> Start<'a>,
-    steps: &[Step],
-    panels: &[Line],
-    rows: usize,
-    out: &mut [Line],
-) {
-    let each = panels.len() / (out.len() / rows);
-    for (block, (out, weights)) in out.chunks_exact_mut(rows).zip(panels.chunks_exact(each)).enumerate() {
-        panel(simd, start(block), weights, steps, Finish::Keep, out);
     }
 }
 
@@ -253,7 +234,7 @@ fn add_products<S: Simd>(
     for (left, sums) in left.chunks_exact(rows).zip(sums.chunks_exact_mut(blocks * LANES)) {
         let sums = sums[first * LANES..].chunks_exact_mut(LANES);
         for (right, sums) in right.chunks_exact(rows).zip(sums) {
-            block_products(simd, sums, left, right);
+            block_products(simd, true, sums, left, right);
         }
     }
 }
