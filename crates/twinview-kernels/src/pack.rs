@@ -20,8 +20,10 @@ fn panel(blocks: usize) -> usize {
 
 /// Fills one panel, whose columns are `columns` and whose rows are `rows` channels, with `weight(column, row)`, the nine taps.
 fn fill_panel<'a>(lines: &mut [Line], columns: usize, rows: usize, weight: impl Fn(usize, usize) -> &'a [f32]) {
-    lines.fill(Line::ZERO);
     let each = lines.len() / (VARIANTS * VARIANTS);
+    if columns < LANES || rows < each {
+        lines.fill(Line::ZERO);
+    }
     for lane in 0..columns {
         for row in 0..rows {
             let taps = weight(lane, row);

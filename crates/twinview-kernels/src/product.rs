@@ -13,8 +13,9 @@ use crate::layout::transpose;
 use crate::tile::{Finish, LANES, Line, Start, Step, panel, tiles, with_rows};
 use crate::workspace::{Buffer, zeros};
 
-/// Rows of a task of [`rows_by_panels`]: several tiles share each panel while it is in the cache.
-const TASK_ROWS: usize = 24;
+/// Rows of a task of [`rows_by_panels`], tiles of so many: several of them share each panel while it is in the cache.
+const TASK_ROWS: usize = 4 * TILE;
+const TILE: usize = 6;
 
 /// Length of a sum before it goes back to memory: a panel of that many lines stays in the first-level cache.
 const DEPTH: usize = 256;
@@ -60,12 +61,14 @@ impl Panels {
         })
     }
 
-    /// Of zeros, and what `fill` writes into each panel.
+    /// What `fill` writes into each panel, and zeros around it.
     fn filled(rows: usize, columns: usize, fill: impl Fn(usize, &mut [Line]) + Sync) -> Self {
         let each = rows.next_multiple_of(LANES);
         let mut lines: Buffer<Line> = Buffer::new(columns.div_ceil(LANES) * each);
         lines.par_chunks_mut(each).enumerate().for_each(|(block, lines)| {
-            lines.fill(Line::ZERO);
+            if rows < each || columns < (block + 1) * LANES {
+                lines.fill(Line::ZERO);
+            }
             fill(block, lines);
         });
         Self { lines, rows, columns }
@@ -117,7 +120,7 @@ pub(crate) fn rows_by_each<const N: usize>(
 ) -> [Vec<f32>; N] {
     let depth = rights[0].0.rows;
     let rows = left.len() / depth;
-    let task = TASK_ROWS.min(rows.div_ceil(PIECES).next_multiple_of(6));
+    let task = TASK_ROWS.min(rows.div_ceil(PIECES).next_multiple_of(TILE));
     let mut outs = rights.map(|(right, _)| zeros(rows * right.columns));
     let mut tasks: Vec<(&[f32], Vec<&mut [f32]>)> =
         left.chunks(task * depth).map(|left| (left, Vec::with_capacity(N))).collect();

@@ -155,6 +155,16 @@ fn article_backbone_agrees() {
     compare(&case).expect("agreement");
 }
 
+/// What a normalisation needs on the way back comes of products with values that its mean was not taken from.
+#[test]
+fn a_mean_far_above_its_spread_agrees() {
+    let mut case = Case::new(20, 2, (9, 8), &[3, 20, 24, 8], &[2, 1, 2]);
+    for block in &mut case.blocks[..2] {
+        block.bias = (block.bias.clone().inner() + 2.0).autodiff().require_grad();
+    }
+    compare(&case).expect("agreement");
+}
+
 /// Sizes of a stack and its input.
 #[derive(Clone, Debug)]
 struct Sizes {
