@@ -7,7 +7,7 @@ use crate::convolve::Convolution;
 use crate::layout::block_to_activations;
 use crate::normalise::{Affine, Moments, add_gradient_brick, by_group};
 use crate::pack;
-use crate::plan::{BlockShape, Chunk, rows};
+use crate::plan::{BlockShape, Chunk, cut, rows};
 use crate::spans::{Spans, tasks};
 use crate::tile::{Finish, LANES, Line};
 use crate::workspace::Buffer;
@@ -15,42 +15,68 @@ use crate::workspace::Buffer;
 /// `Σ gradient` and `Σ gradient · (value − mean)` of each group and channel, `[group][2][channels]`.
 pub(crate) type GradientSums = Vec<Vec<f64>>;
 
-/// Reads the gradient of the features, `[image][channel][position]`, into the order of the activations,
-/// with the sums that normalisation needs.
-pub(crate) fn read_features(
+/// The gradient of the features in the order of the activations.
+pub(crate) struct FeatureGradient<'a> {
     level: Level,
-    shape: &BlockShape,
-    gradient: &[f32],
-    values: &[Line],
-    means: &[Vec<Line>],
-    chunks: &[Chunk],
-) -> (Buffer<Line>, GradientSums) {
-    let positions = shape.out_positions();
-    let blocks = shape.out_blocks();
-    let mut out: Buffer<Line> = Buffer::new(values.len());
-    let mut sums = vec![0.0; chunks.len() * 2 * blocks * LANES];
-    rows(&mut out, chunks, 1, positions * blocks)
-        .into_par_iter()
-        .zip(sums.par_chunks_mut(2 * blocks * LANES))
-        .with_max_len(1)
-        .for_each(|(task, sums)| {
-            let count = task.chunk.rows;
-            let images = task.chunk.of(gradient, shape.out_features());
-            let values = task.chunk.of(values, positions * blocks);
-            let means = &means[task.chunk.group];
-            dispatch!(level, simd => {
-                // The sums block by block too, while the block is in the cache.
-                for (block, mean) in means.iter().enumerate() {
-                    block_to_activations(simd, count, positions, block, images, task.data);
-                    let bricks = task.data.chunks_exact(count).zip(values.chunks_exact(count));
-                    for (gradient, values) in bricks.skip(block).step_by(blocks) {
-                        add_gradient_brick(simd, gradient, values, mean, sums, block * LANES);
+    shape: &'a BlockShape,
+    chunks: &'a [Chunk],
+    lines: Buffer<Line>,
+    sums: GradientSums,
+}
+
+impl<'a> FeatureGradient<'a> {
+    /// From `gradient`, `[image][channel][position]`, of the normalised `values`, whose means each group has.
+    pub(crate) fn read(
+        level: Level,
+        shape: &'a BlockShape,
+        gradient: &[f32],
+        values: &[Line],
+        means: &[Vec<Line>],
+        chunks: &'a [Chunk],
+    ) -> Self {
+        let positions = shape.out_positions();
+        let blocks = shape.out_blocks();
+        let mut lines: Buffer<Line> = Buffer::new(values.len());
+        let mut sums = vec![0.0; chunks.len() * 2 * blocks * LANES];
+        rows(&mut lines, chunks, 1, positions * blocks)
+            .into_par_iter()
+            .zip(sums.par_chunks_mut(2 * blocks * LANES))
+            .with_max_len(1)
+            .for_each(|(task, sums)| {
+                let count = task.chunk.rows;
+                let images = task.chunk.of(gradient, shape.out_features());
+                let values = task.chunk.of(values, positions * blocks);
+                let means = &means[task.chunk.group];
+                dispatch!(level, simd => {
+                    // The sums block by block too, while the block is in the cache.
+                    for (block, mean) in means.iter().enumerate() {
+                        block_to_activations(simd, count, positions, block, images, task.data);
+                        let bricks = task.data.chunks_exact(count).zip(values.chunks_exact(count));
+                        for (gradient, values) in bricks.skip(block).step_by(blocks) {
+                            add_gradient_brick(simd, gradient, values, mean, sums, block * LANES);
+                        }
                     }
-                }
+                });
             });
+        let sums = by_group(&sums, 2 * blocks * LANES, chunks, means.len());
+        Self { level, shape, chunks, lines, sums }
+    }
+}
+
+impl Above for FeatureGradient<'_> {
+    fn sums(&self) -> &GradientSums {
+        &self.sums
+    }
+
+    fn onward(mut self, onward: &impl Onward) -> (Buffer<Line>, Vec<f64>) {
+        let (height, each) = (self.shape.out_height(), self.shape.out_width() * self.shape.out_blocks());
+        let mut sums = vec![0.0; self.chunks.len() * height * onward.sums()];
+        let tasks = rows(&mut self.lines, self.chunks, height, each).into_par_iter();
+        tasks.zip(sums.par_chunks_mut(onward.sums())).with_max_len(1).for_each(|(task, sums)| {
+            dispatch!(self.level, simd => onward.row(simd, task.chunk, height, task.y, task.data, sums));
         });
-    let sums = by_group(&sums, 2 * blocks * LANES, chunks, means.len());
-    (out, sums)
+        (self.lines, sums)
+    }
 }
 
 /// Gradients of the scale and of the shift from the groups' sums.
@@ -163,6 +189,15 @@ pub(crate) trait Onward: Sync {
     fn row<S: Simd>(&self, simd: S, chunk: Chunk, height: usize, y: usize, gradient: &mut [Line], sums: &mut [f64]);
 }
 
+/// Where the gradient of a block's normalised values comes from.
+pub(crate) trait Above {
+    /// What the normalisation needs of it.
+    fn sums(&self) -> &GradientSums;
+
+    /// It, taken on by `onward`, and the sums of that, `[chunk][row]`.
+    fn onward(self, onward: &impl Onward) -> (Buffer<Line>, Vec<f64>);
+}
+
 /// Nothing: the input is the images.
 pub(crate) struct NoLayer;
 
@@ -207,23 +242,6 @@ impl Onward for Through<'_> {
     }
 }
 
-/// Takes the gradient of a block's output on by `onward`. Returns the sums, `[chunk][row]`.
-pub(crate) fn rows_onward(
-    level: Level,
-    shape: &BlockShape,
-    gradient: &mut [Line],
-    chunks: &[Chunk],
-    onward: &impl Onward,
-) -> Vec<f64> {
-    let (height, each) = (shape.out_height(), shape.out_width() * shape.out_blocks());
-    let mut sums = vec![0.0; chunks.len() * height * onward.sums()];
-    let tasks = rows(gradient, chunks, height, each).into_par_iter().zip(sums.par_chunks_mut(onward.sums()));
-    tasks.with_max_len(1).for_each(|(task, sums)| {
-        dispatch!(level, simd => onward.row(simd, task.chunk, height, task.y, task.data, sums));
-    });
-    sums
-}
-
 /// Gradient of a block's input in the order of the activations, taken on by `onward`, and the sums of that, `[chunk][row]`.
 /// Where they are not kept, there are no lines.
 pub(crate) fn input(
@@ -242,36 +260,34 @@ pub(crate) fn input(
     let kept = if onward.is_kept() { each } else { 0 };
     let mut out = Buffer::new(batch * shape.height * kept);
     let mut sums = vec![0.0; chunks.len() * shape.height * onward.sums()];
-    let mut left = sums.as_mut_slice();
-    let rows = rows(&mut out, chunks, shape.height, kept).into_iter().map(|row| {
-        let (sums, rest) = std::mem::take(&mut left).split_at_mut(onward.sums());
-        left = rest;
-        (row, sums)
-    });
-    tasks(rows, shape.height, &spans.rows).into_par_iter().with_max_len(1).for_each(|(span, rows)| {
-        let chunk = rows[0].0.chunk;
-        let count = chunk.rows;
-        let convolution = Convolution {
-            rows: count,
-            width: shape.out_width(),
-            blocks: outputs,
-            source: chunk.of(gradient, shape.out_positions() * outputs),
-            weights: &packed,
-            columns: &spans.columns,
-            finish: Finish::Keep,
-        };
-        let ys: Vec<usize> = rows.iter().map(|(row, _)| row.y).collect();
-        let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
-        let mut scratch = Buffer::new(if kept == 0 { outs.len() * each * count } else { 0 });
-        if kept == 0 {
-            outs = scratch.chunks_exact_mut(each * count).collect();
-        }
-        dispatch!(level, simd => {
-            convolution.rows(simd, span, |_| None, &mut outs);
-            for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
-                onward.row(simd, chunk, shape.height, y, out, sums);
+    let rows = rows(&mut out, chunks, shape.height, kept);
+    let sums_of_rows = cut(&mut sums, onward.sums(), rows.len());
+    tasks(rows.into_iter().zip(sums_of_rows), shape.height, &spans.rows).into_par_iter().with_max_len(1).for_each(
+        |(span, rows)| {
+            let chunk = rows[0].0.chunk;
+            let count = chunk.rows;
+            let convolution = Convolution {
+                rows: count,
+                width: shape.out_width(),
+                blocks: outputs,
+                source: chunk.of(gradient, shape.out_positions() * outputs),
+                weights: &packed,
+                columns: &spans.columns,
+                finish: Finish::Keep,
+            };
+            let ys: Vec<usize> = rows.iter().map(|(row, _)| row.y).collect();
+            let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
+            let mut scratch = Buffer::new(if kept == 0 { outs.len() * each * count } else { 0 });
+            if kept == 0 {
+                outs = scratch.chunks_exact_mut(each * count).collect();
             }
-        });
-    });
+            dispatch!(level, simd => {
+                convolution.rows(simd, span, |_| None, &mut outs);
+                for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
+                    onward.row(simd, chunk, shape.height, y, out, sums);
+                }
+            });
+        },
+    );
     (out, sums)
 }

@@ -100,14 +100,19 @@ pub(crate) fn chunk_to_images<S: Simd>(
     for block in 0..blocks {
         let (scale, shift) = (scale[block].load(simd), shift[block].load(simd));
         for (row, image) in images.chunks_exact_mut(images.len() / rows).enumerate() {
+            let image = &mut image[block * LANES * positions..];
+            let value = |position: usize| values[(position * blocks + block) * rows + row].load(simd) * scale + shift;
+            if positions == 1 {
+                Line(value(0).to_array()).write(image);
+                continue;
+            }
             for position in (0..positions).step_by(LANES) {
                 let mut tile = [Line::ZERO; LANES];
                 for (line, position) in tile.iter_mut().zip(position..positions) {
-                    line.store(values[(position * blocks + block) * rows + row].load(simd) * scale + shift);
+                    line.store(value(position));
                 }
                 let tile = transpose(simd, &tile);
-                let channels = image[block * LANES * positions..].chunks_exact_mut(positions);
-                for (channel, line) in channels.zip(&tile) {
+                for (channel, line) in image.chunks_exact_mut(positions).zip(&tile) {
                     line.write(&mut channel[position..]);
                 }
             }
@@ -149,6 +154,10 @@ pub(crate) fn block_to_activations<S: Simd, P: Pixel>(
 ) {
     let blocks = values.len() / (positions * rows);
     for (row, image) in images.chunks_exact(images.len() / rows).enumerate() {
+        if positions == 1 {
+            values[block * rows + row] = Line::of(&image[block * LANES..], P::value);
+            continue;
+        }
         for position in (0..positions).step_by(LANES) {
             let mut tile = [Line::ZERO; LANES];
             let channels = image[block * LANES * positions..].chunks_exact(positions);

@@ -94,7 +94,7 @@ pub use residual::{
     residual_network_of_bytes,
 };
 pub use rows_norm::batch_norm;
-pub use simsiam::{Predictor, simsiam_loss};
+pub use simsiam::{Predictor, StackSimSiam, simsiam_loss, stack_simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};
 pub use statistics::{BatchStatistics, RunningStatistics};
 pub use transformer::{LayerNorm, TokenLinear, Transformer, TransformerBlock, transformer_first_token};

@@ -11,7 +11,7 @@ use crate::inference::inference;
 use crate::layout::Pixel;
 use crate::network::{self, Network, Pass, fused, on_cpu, slice, tensor};
 use crate::plan::BlockShape;
-use crate::stack::{self, BlockParameters};
+use crate::stack::{self, BlockGradients, BlockParameters};
 use crate::statistics::{self, BatchStatistics, RunningStatistics};
 
 /// One block: 3×3 convolution with padding 1, bias, ReLU, batch normalisation.
@@ -33,20 +33,20 @@ pub struct Block {
 
 /// The parts of a stack that are not tensors.
 #[derive(Clone, Debug)]
-struct Layout {
-    shapes: Vec<BlockShape>,
+pub(crate) struct Layout {
+    pub(crate) shapes: Vec<BlockShape>,
     epsilons: Vec<f32>,
     groups: usize,
 }
 
 impl Layout {
-    fn new(input: [usize; 4], blocks: &[Block], groups: usize) -> Self {
+    pub(crate) fn new(input: [usize; 4], blocks: &[Block], groups: usize) -> Self {
         let epsilons = blocks.iter().map(|block| block.epsilon).collect();
         Self { shapes: shapes(input, blocks), epsilons, groups }
     }
 
     /// The parameters in a flat slice: each block's weight, bias, gamma, beta in turn.
-    fn parameters<'a>(&self, mut flat: &'a [f32]) -> Vec<BlockParameters<'a>> {
+    pub(crate) fn parameters<'a>(&self, mut flat: &'a [f32]) -> Vec<BlockParameters<'a>> {
         let mut take = |count: usize| {
             let (head, tail) = flat.split_at(count);
             flat = tail;
@@ -73,8 +73,7 @@ impl Network for Layout {
         let layout = self.clone();
         let back = move |parameters: &[f32], gradient: &[f32], with_input| {
             let (blocks, input) = stack::backward(&tape, &layout.parameters(parameters), gradient, with_input);
-            let parts: Vec<_> = blocks.iter().flat_map(|b| [&*b.weight, &b.bias, &b.gamma, &b.beta]).collect();
-            (input, parts.concat())
+            (input, flat_gradients(&blocks))
         };
         Pass { output, statistics, back: Arc::new(back) }
     }
@@ -97,8 +96,13 @@ pub(crate) fn shapes(input: [usize; 4], blocks: &[Block]) -> Vec<BlockShape> {
     shapes
 }
 
+/// The gradients of all parameters in the order in which [`flatten`] puts those.
+pub(crate) fn flat_gradients(blocks: &[BlockGradients]) -> Vec<f32> {
+    blocks.iter().flat_map(|b| [&*b.weight, &b.bias, &b.gamma, &b.beta]).collect::<Vec<_>>().concat()
+}
+
 /// All parameters in one flat tensor, in the order [`Layout::parameters`] reads.
-fn flatten(blocks: &[Block]) -> Tensor<1> {
+pub(crate) fn flatten(blocks: &[Block]) -> Tensor<1> {
     let parts = blocks.iter().flat_map(|block| {
         let Block { weight, bias, gamma, beta, .. } = block.clone();
         [weight.flatten(0, 3), bias, gamma, beta]

@@ -145,6 +145,17 @@ pub(crate) fn rows<'a, T>(mut buffer: &'a mut [T], chunks: &[Chunk], height: usi
     rows
 }
 
+/// Cuts a buffer into so many pieces of `each` elements, which may be none.
+pub(crate) fn cut<T>(mut buffer: &mut [T], each: usize, pieces: usize) -> Vec<&mut [T]> {
+    let mut cut = Vec::with_capacity(pieces);
+    for _ in 0..pieces {
+        let (piece, rest) = buffer.split_at_mut(each);
+        buffer = rest;
+        cut.push(piece);
+    }
+    cut
+}
+
 /// Runs of chunks of one group whose weight gradients are summed in one place: at most eight a group,
 /// so that a large batch does not need a copy of the weights for each of its chunks.
 pub(crate) fn parts(chunks: &[Chunk]) -> Vec<&[Chunk]> {

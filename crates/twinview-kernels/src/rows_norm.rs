@@ -110,7 +110,8 @@ impl Layout {
         normalisations: &[Normalisation],
     ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let count = (self.rows / self.groups) as f64;
-        let passes = |normalised: f32| !self.with_relu || normalised > 0.0;
+        // What lies above passes.
+        let floor = if self.with_relu { 0.0 } else { f32::NEG_INFINITY };
         let of_block = |group: usize, block: usize| {
             let range = group * self.group()..(group + 1) * self.group();
             let Normalisation { moments, affine } = &normalisations[group];
@@ -124,7 +125,7 @@ impl Layout {
                 for (input, gradient) in input.chunks_exact(self.channels).zip(gradient.chunks_exact(self.channels)) {
                     let (value, mut gradient) = (block_of(input, block), block_of(gradient, block));
                     for lane in 0..LANES {
-                        if !passes(scale.0[lane] * value.0[lane] + shift.0[lane]) {
+                        if scale.0[lane] * value.0[lane] + shift.0[lane] <= floor {
                             gradient.0[lane] = 0.0;
                         }
                     }
@@ -141,15 +142,16 @@ impl Layout {
         // Of each group and channel: the gradient's average, and its slope against the value.
         let mut along = Vec::with_capacity(self.groups);
         for (sums, Normalisation { moments, .. }) in sums.iter().zip(normalisations) {
-            let mut lines = Vec::with_capacity(self.channels);
+            let (mut averages, mut slopes) = (Vec::with_capacity(self.channels), Vec::with_capacity(self.channels));
             for channel in 0..self.channels {
                 let [plain, weighted] = [0, LANES].map(|part| sums[channel / LANES][part + channel % LANES]);
                 let variance = f64::from(moments.variance[channel]) + f64::from(self.epsilon);
                 gamma[channel] += weighted / variance.sqrt();
                 beta[channel] += plain;
-                lines.push([(plain / count) as f32, (weighted / (count * variance)) as f32]);
+                averages.push((plain / count) as f32);
+                slopes.push((weighted / (count * variance)) as f32);
             }
-            along.push(lines);
+            along.push((averages, slopes));
         }
 
         let mut out = vec![0.0; input.len()];
@@ -158,13 +160,15 @@ impl Layout {
         rows.with_min_len(TASK_ROWS).for_each(|(row, (out, (input, gradient)))| {
             let group = row * self.groups / self.rows;
             let Normalisation { moments, affine } = &normalisations[group];
-            for (channel, out) in out.iter_mut().enumerate() {
-                let [average, slope] = along[group][channel];
-                let (scale, shift) = (affine.scale[channel], affine.shift[channel]);
-                let value = input[channel];
-                let gradient = if passes(scale * value + shift) { gradient[channel] } else { 0.0 };
-                *out = scale * (gradient - average - slope * (value - moments.mean[channel]));
-            }
+            let (averages, slopes) = &along[group];
+            let of_channel = moments.mean.iter().zip(&affine.scale).zip(&affine.shift).zip(averages.iter().zip(slopes));
+            let values = out.iter_mut().zip(input.iter().zip(gradient));
+            dispatch!(level, _simd => {
+                for ((out, (value, gradient)), (((mean, scale), shift), (average, slope))) in values.zip(of_channel) {
+                    let gradient = if scale * value + shift <= floor { 0.0 } else { *gradient };
+                    *out = scale * (gradient - average - slope * (value - mean));
+                }
+            });
         });
         let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
         (out, narrow(gamma), narrow(beta))

@@ -1,6 +1,7 @@
-//! SimSiam's predictor and loss as one Burn operation: fused on the CPU, composed elsewhere.
+//! SimSiam's predictor and loss as one Burn operation, alone or with the stack of blocks below them: fused on the CPU, composed
+//! elsewhere.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::backend::{
     Autodiff, Dispatch, Flex,
@@ -16,10 +17,18 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use fearless_simd::Level;
 
-use crate::network::{flat, fused, slice, tensor};
-use crate::predictor::{self, Parameters, Tape};
-use crate::rows_norm::{Layout, batch_norm, statistics};
-use crate::statistics::BatchStatistics;
+use crate::backward::{Above, NoLayer};
+use crate::layout::{to_activations, to_images};
+use crate::network::{InputAndParameters, flat, fused, slice, tensor};
+use crate::normalise::Affine;
+use crate::operation::{self, Block, conv_relu_bn_stack};
+use crate::plan::{BlockShape, Chunk, chunks};
+use crate::predictor::{self, Features, Parameters};
+use crate::rows_norm::{self, batch_norm};
+use crate::stack::{self, BlockParameters};
+use crate::statistics::{self, BatchStatistics};
+use crate::tile::Line;
+use crate::workspace::Buffer;
 use crate::{linear, negative_cosine_similarity};
 
 /// What guesses one view's features from the other's: linear, batch normalisation, ReLU, linear, with a bottleneck between.
@@ -41,53 +50,161 @@ pub struct Predictor {
     pub output_bias: Tensor<1>,
 }
 
+/// What [`stack_simsiam_loss`] gives.
+pub struct StackSimSiam {
+    /// The loss, `[1]`.
+    pub loss: Tensor<1>,
+    /// Batch statistics of each block.
+    pub blocks: Vec<BatchStatistics>,
+    /// Batch statistics of the bottleneck.
+    pub bottleneck: BatchStatistics,
+    /// Makes the features, `[batch, channels × height × width]` of the last block, without a gradient. The loss needs them in
+    /// no such order.
+    pub features: Box<dyn FnOnce() -> Tensor<2>>,
+}
+
 /// [`Parameters`] in this order: hidden weight and bias, gamma, beta, output weight and bias.
 type Six<T> = [T; 6];
 
-fn parameters(tensors: &Six<FlexTensor>) -> Parameters<'_> {
-    let [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias] = tensors.each_ref().map(slice);
-    Parameters { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias }
+/// All of the operation but its values.
+#[derive(Debug)]
+struct Plan {
+    /// Of the bottleneck.
+    layout: rows_norm::Layout,
+    /// What makes features of the input; without, it is features.
+    stack: Option<operation::Layout>,
+    /// Its forward pass.
+    encoded: OnceLock<Arc<Encoded>>,
+}
+
+/// A stack's forward pass.
+#[derive(Debug)]
+struct Encoded {
+    layout: operation::Layout,
+    parameters: FlexTensor,
+    tape: stack::Tape,
+}
+
+impl Encoded {
+    fn blocks(&self) -> Vec<BlockParameters<'_>> {
+        self.layout.parameters(slice(&self.parameters))
+    }
+
+    /// The features, `[batch, channels × positions]`.
+    fn features(&self) -> Tensor<2> {
+        let (values, rows) = (self.tape.features(&self.blocks()), self.tape.images());
+        let width = values.len() / rows;
+        Tensor::from_primitive::<Flex>(tensor(values, [rows, width]))
+    }
+}
+
+/// What the features come from.
+#[derive(Clone, Debug)]
+enum Below {
+    Rows { width: usize, lines: Arc<Buffer<Line>>, chunks: Vec<Chunk>, groups: usize },
+    Stack(Arc<Encoded>),
+}
+
+impl Below {
+    /// The features as a predictor reads them.
+    fn to_predict(&self) -> Features<'_> {
+        match self {
+            Self::Rows { width, lines, chunks, groups } => {
+                Features::plain(Level::new(), *width, lines, chunks, *groups)
+            }
+            Self::Stack(encoded) => encoded.tape.to_predict(&encoded.blocks()),
+        }
+    }
+
+    /// Gradients of the input, if asked for, and of the stack's parameters.
+    fn backward(&self, above: impl Above, with_input: bool) -> InputAndParameters {
+        match self {
+            Self::Rows { width, chunks, groups, .. } => {
+                let (lines, _) = above.onward(&NoLayer);
+                let identities = Affine::identities(*width, *groups);
+                (Some(to_images(Level::new(), *width, 1, &lines, chunks, &identities)), Vec::new())
+            }
+            Self::Stack(encoded) => {
+                let (gradients, input) = stack::backward_from(&encoded.tape, &encoded.blocks(), above, with_input);
+                (input, operation::flat_gradients(&gradients))
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Loss, statistics (of each block, and of the bottleneck), and what the way back needs.
+    fn forward(
+        &self,
+        input: &FlexTensor,
+        encoder: FlexTensor,
+        head: Six<FlexTensor>,
+    ) -> (FlexTensor, FlexTensor, Saved) {
+        let (level, layout) = (Level::new(), self.layout);
+        let head = head.map(|tensor| tensor.to_contiguous());
+        let [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias] = head.each_ref().map(slice);
+        let parameters = Parameters { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias };
+        let contiguous = input.to_contiguous();
+        let (width, values) = (output_bias.len(), slice(&contiguous));
+        let mut statistics = Vec::new();
+        let below = match &self.stack {
+            None => {
+                let chunks = chunks(layout.rows, layout.groups);
+                let lines = Arc::new(to_activations(level, width, 1, values, &chunks));
+                Below::Rows { width, lines, chunks, groups: layout.groups }
+            }
+            Some(stack) => {
+                let parameters = encoder.to_contiguous();
+                let blocks = stack.parameters(slice(&parameters));
+                let tape = stack::run(level, values, layout.groups, &stack.shapes, &blocks);
+                statistics = statistics::flat(tape.moments().iter().map(Vec::as_slice));
+                let encoded = Arc::new(Encoded { layout: stack.clone(), parameters, tape });
+                Below::Stack(Arc::clone(self.encoded.get_or_init(|| encoded)))
+            }
+        };
+        let (loss, tape) = predictor::forward(level, &below.to_predict(), &parameters, layout);
+        statistics.extend(rows_norm::statistics(&tape.normalisations));
+        let input_shape = input.layout().shape().to_vec();
+        let saved = Saved { input_shape, width, layout, below, tape: Arc::new(tape) };
+        (tensor(vec![loss], [1]), flat(statistics), saved)
+    }
 }
 
 #[backend_extension(Autodiff, Flex)]
 trait SimSiamBackend: burn::backend::Backend {
-    /// The second output holds the statistics, `[mean, variance][group][channel]`, flat.
+    /// `encoder` are the stack's parameters, flat, and nothing where there is none. The second output holds the statistics,
+    /// `[layer][mean, variance][group][channel]`, flat.
     #[allow(
         clippy::too_many_arguments,
         reason = "one for each tensor; the macro copies this to where it is not needed"
     )]
     fn simsiam(
-        features: FloatTensor<Self>,
+        input: FloatTensor<Self>,
+        encoder: FloatTensor<Self>,
         hidden_weight: FloatTensor<Self>,
         hidden_bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         output_weight: FloatTensor<Self>,
         output_bias: FloatTensor<Self>,
-        layout: Layout,
+        plan: Arc<Plan>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-}
-
-/// Runs the forward pass: loss, statistics, tape.
-fn run(features: &FlexTensor, tensors: &Six<FlexTensor>, layout: Layout) -> (FlexTensor, FlexTensor, Tape) {
-    let (loss, tape) = predictor::forward(Level::new(), slice(features), &parameters(tensors), layout);
-    let statistics = statistics(&tape.normalisations);
-    (tensor(vec![loss], [1]), flat(statistics), tape)
 }
 
 impl SimSiamBackend for Flex {
     fn simsiam(
-        features: FloatTensor<Self>,
+        input: FloatTensor<Self>,
+        encoder: FloatTensor<Self>,
         hidden_weight: FloatTensor<Self>,
         hidden_bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         output_weight: FloatTensor<Self>,
         output_bias: FloatTensor<Self>,
-        layout: Layout,
+        plan: Arc<Plan>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let tensors = [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias];
-        let (loss, statistics, _) = run(&features.to_contiguous(), &tensors.map(|t| t.to_contiguous()), layout);
+        let head = [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias];
+        let (loss, statistics, _) = plan.forward(&input, encoder, head);
         (loss, statistics)
     }
 }
@@ -99,32 +216,36 @@ struct SimSiamBackward;
 /// What it needs from the forward pass.
 #[derive(Clone, Debug)]
 struct Saved {
-    features: FlexTensor,
-    tensors: Six<FlexTensor>,
-    layout: Layout,
-    tape: Arc<Tape>,
+    input_shape: Vec<usize>,
+    /// Features of a row.
+    width: usize,
+    layout: rows_norm::Layout,
+    below: Below,
+    tape: Arc<predictor::Tape>,
 }
 
-impl Backward<Flex, 7> for SimSiamBackward {
+impl Backward<Flex, 8> for SimSiamBackward {
     type State = Saved;
 
-    fn backward(self, ops: Ops<Saved, 7>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let Saved { features, tensors, layout, tape } = ops.state;
+    fn backward(self, ops: Ops<Saved, 8>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let Saved { input_shape, width, layout, below, tape } = ops.state;
         let scale = slice(&grads.consume::<Flex>(&ops.node).to_contiguous())[0];
-        let parameters = parameters(&tensors);
-        let back = predictor::backward(Level::new(), slice(&features), &parameters, layout, &tape, scale);
-        let (rows, channels, width) = (layout.rows, layout.channels, parameters.output_bias.len());
-        let gradients = [
-            tensor(back.features, [rows, width]),
-            tensor(back.hidden_weight, [width, channels]),
-            tensor(back.hidden_bias, [channels]),
-            tensor(back.gamma, [channels]),
-            tensor(back.beta, [channels]),
-            tensor(back.output_weight, [channels, width]),
-            tensor(back.output_bias, [width]),
+        let [input_node, encoder_node, head_nodes @ ..] = ops.parents;
+        let features = below.to_predict();
+        let (head, above) = predictor::backward(Level::new(), &features, layout, &tape, scale);
+        let (input, encoder) = below.backward(above, input_node.is_some());
+        let channels = layout.channels;
+        let head = [
+            tensor(head.hidden_weight, [width, channels]),
+            tensor(head.hidden_bias, [channels]),
+            tensor(head.gamma, [channels]),
+            tensor(head.beta, [channels]),
+            tensor(head.output_weight, [channels, width]),
+            tensor(head.output_bias, [width]),
         ];
-        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(node) = node {
+        let below = [(input_node, input.map(|input| tensor(input, input_shape))), (encoder_node, Some(flat(encoder)))];
+        for (node, gradient) in below.into_iter().chain(head_nodes.into_iter().zip(head.map(Some))) {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
                 grads.register::<Flex>(node.id, gradient);
             }
         }
@@ -133,28 +254,68 @@ impl Backward<Flex, 7> for SimSiamBackward {
 
 impl<C: CheckpointStrategy> SimSiamBackend for Autodiff<Flex, C> {
     fn simsiam(
-        features: FloatTensor<Self>,
+        input: FloatTensor<Self>,
+        encoder: FloatTensor<Self>,
         hidden_weight: FloatTensor<Self>,
         hidden_bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         output_weight: FloatTensor<Self>,
         output_bias: FloatTensor<Self>,
-        layout: Layout,
+        plan: Arc<Plan>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let tensors = [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias];
-        let [a, b, c, d, e, f] = tensors.each_ref().map(|tensor| tensor.node());
-        let prepared = SimSiamBackward.prepare::<C>([features.node(), a, b, c, d, e, f]).compute_bound().stateful();
-        let features = features.into_primitive().to_contiguous();
-        let tensors = tensors.map(|tensor| tensor.into_primitive().to_contiguous());
-        let (loss, statistics, tape) = run(&features, &tensors, layout);
+        let head = [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias];
+        let [a, b, c, d, e, f] = head.each_ref().map(|tensor| tensor.node());
+        let nodes = [input.node(), encoder.node(), a, b, c, d, e, f];
+        let prepared = SimSiamBackward.prepare::<C>(nodes).compute_bound().stateful();
+        let head = head.map(|tensor| tensor.into_primitive());
+        let (loss, statistics, saved) = plan.forward(&input.into_primitive(), encoder.into_primitive(), head);
         let loss = match prepared {
-            OpsKind::Tracked(prepared) => {
-                prepared.finish(Saved { features, tensors, layout, tape: Arc::new(tape) }, loss)
-            }
+            OpsKind::Tracked(prepared) => prepared.finish(saved, loss),
             OpsKind::UnTracked(prepared) => prepared.finish(loss),
         };
         (loss, FloatTensor::<Self>::new(statistics))
+    }
+}
+
+impl Predictor {
+    /// # Panics
+    /// Panics when the shapes do not fit one another or a row of so many features.
+    fn check(&self, width: usize) {
+        let [inputs, channels] = self.hidden_weight.dims();
+        assert!(
+            inputs == width
+                && self.output_weight.dims() == [channels, width]
+                && self.output_bias.dims() == [width]
+                && [&self.hidden_bias, &self.gamma, &self.beta].map(|t| t.dims()) == [[channels]; 3]
+                && width * channels > 0,
+            "a predictor {width} → {channels} → {width}"
+        );
+    }
+
+    /// Runs the operation on an input of so many `rows`. Gives the loss and the statistics, flat, and what is left below.
+    fn run<const D: usize>(
+        self,
+        input: Tensor<D>,
+        encoder: Tensor<1>,
+        stack: Option<operation::Layout>,
+        views: usize,
+    ) -> (Tensor<1>, Tensor<1>, Arc<Plan>) {
+        let (rows, channels) = (input.dims()[0], self.hidden_bias.dims()[0]);
+        let layout = rows_norm::Layout { rows, channels, groups: views, epsilon: self.epsilon, with_relu: true };
+        let plan = Arc::new(Plan { layout, stack, encoded: OnceLock::new() });
+        let (loss, statistics) = <Dispatch as SimSiamBackend>::simsiam(
+            input.into_dispatch(),
+            encoder.into_dispatch(),
+            self.hidden_weight.into_dispatch(),
+            self.hidden_bias.into_dispatch(),
+            self.gamma.into_dispatch(),
+            self.beta.into_dispatch(),
+            self.output_weight.into_dispatch(),
+            self.output_bias.into_dispatch(),
+            Arc::clone(&plan),
+        );
+        (Tensor::from_dispatch(loss), Tensor::<1>::from_dispatch(statistics).inner(), plan)
     }
 }
 
@@ -169,35 +330,41 @@ impl<C: CheckpointStrategy> SimSiamBackend for Autodiff<Flex, C> {
 /// Panics when the shapes do not fit one another, a size is 0, or the rows do not divide into the views.
 pub fn simsiam_loss(features: Tensor<2>, predictor: Predictor, views: usize) -> (Tensor<1>, BatchStatistics) {
     let [rows, width] = features.dims();
-    let [inputs, channels] = predictor.hidden_weight.dims();
-    assert!(
-        inputs == width
-            && predictor.output_weight.dims() == [channels, width]
-            && predictor.output_bias.dims() == [width]
-            && [&predictor.hidden_bias, &predictor.gamma, &predictor.beta].map(|t| t.dims()) == [[channels]; 3],
-        "a predictor {width} → {channels} → {width}"
-    );
-    assert!(width * channels > 0, "a predictor {width} → {channels} → {width}");
+    predictor.check(width);
     assert!(views > 0 && rows > 0 && rows.is_multiple_of(views), "{rows} rows of {views} equal views");
     if !fused(&features) {
         return composed(features, predictor, views);
     }
-    let layout = Layout { rows, channels, groups: views, epsilon: predictor.epsilon, with_relu: true };
-    let (loss, statistics) = <Dispatch as SimSiamBackend>::simsiam(
-        features.into_dispatch(),
-        predictor.hidden_weight.into_dispatch(),
-        predictor.hidden_bias.into_dispatch(),
-        predictor.gamma.into_dispatch(),
-        predictor.beta.into_dispatch(),
-        predictor.output_weight.into_dispatch(),
-        predictor.output_bias.into_dispatch(),
-        layout,
-    );
-    let statistics = BatchStatistics::new(Tensor::from_dispatch(statistics), views, channels);
-    (Tensor::from_dispatch(loss), statistics)
+    let channels = predictor.hidden_bias.dims()[0];
+    let nothing = Tensor::zeros([1], &features.device());
+    let (loss, statistics, _) = predictor.run(features, nothing, None, views);
+    (loss, BatchStatistics::new(statistics, views, channels))
 }
 
-/// The same composed of the head's other operations.
+/// SimSiam's loss of the features that `blocks` make of `input`, `[views × batch, channels, height, width]`: [`simsiam_loss`]
+/// behind [`conv_relu_bn_stack`] as one operation. On the CPU the features stay where the last block leaves them, and their
+/// gradient goes on from there. Differentiable in every parameter, and in the input if it requires a gradient.
+///
+/// # Panics
+/// As those two.
+pub fn stack_simsiam_loss(input: Tensor<4>, blocks: &[Block], predictor: Predictor, views: usize) -> StackSimSiam {
+    if !fused(&input) {
+        let (features, blocks) = conv_relu_bn_stack(input, blocks, views);
+        let (loss, bottleneck) = simsiam_loss(features.clone(), predictor, views);
+        return StackSimSiam { loss, blocks, bottleneck, features: Box::new(|| features.inner()) };
+    }
+    let layout = operation::Layout::new(input.dims(), blocks, views);
+    predictor.check(layout.shapes.last().map_or(0, BlockShape::out_features));
+    let bottleneck = predictor.hidden_bias.dims()[0];
+    let channels: Vec<usize> = layout.shapes.iter().map(|shape| shape.out_channels).chain([bottleneck]).collect();
+    let (loss, statistics, plan) = predictor.run(input, operation::flatten(blocks), Some(layout), views);
+    let mut statistics = BatchStatistics::by_layer(&statistics, views, channels);
+    let bottleneck = statistics.pop().expect("those of the bottleneck");
+    let encoded = Arc::clone(plan.encoded.get().expect("the pass of the stack"));
+    StackSimSiam { loss, blocks: statistics, bottleneck, features: Box::new(move || encoded.features()) }
+}
+
+/// [`simsiam_loss`] composed of the head's other operations.
 pub(crate) fn composed(features: Tensor<2>, predictor: Predictor, views: usize) -> (Tensor<1>, BatchStatistics) {
     let hidden = linear(features.clone(), predictor.hidden_weight, predictor.hidden_bias);
     let (hidden, statistics) = batch_norm(hidden, predictor.gamma, predictor.beta, predictor.epsilon, views, true);

@@ -2,13 +2,14 @@
 
 use fearless_simd::Level;
 
-use crate::backward::{self, GradientSums, Inverse, NoLayer, Through};
+use crate::backward::{self, Above, FeatureGradient, GradientSums, Inverse, NoLayer, Through};
 use crate::first_block::{self, FirstBlock};
 use crate::forward::{self, Source};
 use crate::layout;
 use crate::normalise::{Affine, Moments, by_group};
 use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, chunks};
+use crate::predictor::Features;
 use crate::tile::{Finish, Line};
 use crate::weight_gradient::{Products, TapSums};
 use crate::workspace::Buffer;
@@ -70,6 +71,28 @@ impl Tape {
         FirstBlock { shape: &self.shapes[0], planes: &self.planes, values: &self.values[0], inverses, with_input }
     }
 
+    /// Images of the batch.
+    pub(crate) fn images(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.rows).sum()
+    }
+
+    /// The last block's values, normalised, `[image][channel][position]`.
+    pub(crate) fn features(&self, blocks: &[BlockParameters]) -> Vec<f32> {
+        let last = self.shapes.len() - 1;
+        let (shape, affines) = (&self.shapes[last], affines(&self.moments[last], &blocks[last]));
+        let (channels, positions) = (shape.out_channels, shape.out_positions());
+        layout::to_images(self.level, channels, positions, &self.values[last], &self.chunks, &affines)
+    }
+
+    /// The same as a predictor reads them.
+    pub(crate) fn to_predict(&self, blocks: &[BlockParameters]) -> Features<'_> {
+        let last = self.shapes.len() - 1;
+        let (moments, block) = (&self.moments[last], &blocks[last]);
+        let affines = affines(moments, block);
+        let normalisation = (moments.as_slice(), affines.as_slice(), block.beta);
+        Features::new(self.level, &self.shapes[last], &self.values[last], &self.chunks, normalisation)
+    }
+
     /// A block's values after ReLU, `[image][channel][position]`.
     #[cfg(test)]
     pub(crate) fn activations(&self, block: usize) -> Vec<f32> {
@@ -98,6 +121,18 @@ pub fn forward(
     shapes: &[BlockShape],
     blocks: &[BlockParameters],
 ) -> (Vec<f32>, Tape) {
+    let tape = run(level, input, groups, shapes, blocks);
+    (tape.features(blocks), tape)
+}
+
+/// The forward pass as far as the last block's values.
+pub(crate) fn run(
+    level: Level,
+    input: &[f32],
+    groups: usize,
+    shapes: &[BlockShape],
+    blocks: &[BlockParameters],
+) -> Tape {
     let batch = check(input.len(), shapes, blocks);
     assert!(groups > 0 && batch > 0 && batch.is_multiple_of(groups), "{batch} images in {groups} equal groups");
     let chunks = chunks(batch, groups);
@@ -122,11 +157,7 @@ pub fn forward(
         values.push(block_values);
         moments.push(block_moments);
     }
-    let last = shapes.len() - 1;
-    let (shape, affines) = (&shapes[last], affines(&moments[last], &blocks[last]));
-    let out = layout::to_images(level, shape.out_channels, shape.out_positions(), &values[last], &chunks, &affines);
-    let tape = Tape { level, shapes: shapes.to_vec(), chunks, planes, values, moments };
-    (out, tape)
+    Tape { level, shapes: shapes.to_vec(), chunks, planes, values, moments }
 }
 
 /// Gradients of every block's trained values, and of the input if asked for, from the gradient of the
@@ -140,25 +171,36 @@ pub fn backward(
     gradient: &[f32],
     with_input: bool,
 ) -> (Vec<BlockGradients>, Option<Vec<f32>>) {
+    let last = tape.shapes.len() - 1;
+    let (shape, values) = (&tape.shapes[last], &tape.values[last]);
+    assert_eq!(gradient.len(), tape.images() * shape.out_features(), "values in the gradient");
+    let means: Vec<Vec<Line>> = tape.moments[last].iter().map(|m| pack::channels(&m.mean)).collect();
+    let above = FeatureGradient::read(tape.level, shape, gradient, values, &means, &tape.chunks);
+    backward_from(tape, blocks, above, with_input)
+}
+
+/// The way back from what is `above` the last block.
+pub(crate) fn backward_from(
+    tape: &Tape,
+    blocks: &[BlockParameters],
+    above: impl Above,
+    with_input: bool,
+) -> (Vec<BlockGradients>, Option<Vec<f32>>) {
     let Tape { level, shapes, chunks, .. } = tape;
     let level = *level;
-    let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
     let last = shapes.len() - 1;
-    assert_eq!(gradient.len(), batch * shapes[last].out_features(), "values in the gradient");
     let groups = tape.moments[0].len();
     // The way back through a block's normalisation, and the gradients of its scale and shift.
     let normalisation = |index: usize, sums: &GradientSums| {
         let (shape, block, moments) = (&shapes[index], &blocks[index], &tape.moments[index]);
-        let count = batch / groups * shape.out_positions();
+        let count = tape.images() / groups * shape.out_positions();
         let inverses = Inverse::of_groups(sums, count, moments, &affines(moments, block), block.epsilon);
         (inverses, backward::scale_and_shift(shape, sums, moments, block.epsilon))
     };
-    let means: Vec<Vec<Line>> = tape.moments[last].iter().map(|m| pack::channels(&m.mean)).collect();
-    let (mut back, sums) = backward::read_features(level, &shapes[last], gradient, &tape.values[last], &means, chunks);
-    let (mut inverses, (mut gamma, mut beta)) = normalisation(last, &sums);
-    let mut rows = match last {
-        0 => backward::rows_onward(level, &shapes[last], &mut back, chunks, &tape.first(&inverses, with_input)),
-        _ => backward::rows_onward(level, &shapes[last], &mut back, chunks, &tape.through(last, &inverses)),
+    let (mut inverses, (mut gamma, mut beta)) = normalisation(last, above.sums());
+    let (mut back, mut rows) = match last {
+        0 => above.onward(&tape.first(&inverses, with_input)),
+        _ => above.onward(&tape.through(last, &inverses)),
     };
     let mut gradients = Vec::with_capacity(shapes.len());
     for index in (1..=last).rev() {

@@ -81,14 +81,16 @@ fn rows_by_columns<S: Simd, const R: usize>(
     sums
 }
 
-/// `sums[i] = start[i] + Σ left[n][i] · right[n]`, a line of channels a row `i`: sixteen channels by sixteen. The start is zero, or
-/// what is there already if they are `held`.
+/// `sums[i] = start[i] + Σ left[n][i] · right[n]`, a line of channels a row `i`: sixteen channels by sixteen, or the first alone by
+/// sixteen. The start is zero, or what is there already if they are `held`.
 #[inline(never)]
 pub(crate) fn block_products<S: Simd>(simd: S, held: bool, sums: &mut [Line], left: &[Line], right: &[Line]) {
     simd.vectorize(
         #[inline(always)]
         || {
-            if const { is_wide::<S>() } {
+            if sums.len() == 1 {
+                strip::<S, 0, 1>(simd, held, sums, left, right);
+            } else if const { is_wide::<S>() } {
                 strip::<S, 0, LANES>(simd, held, sums, left, right);
             } else {
                 strip::<S, 0, 6>(simd, held, sums, left, right);

@@ -7,7 +7,7 @@ use crate::product::{Panels, columns_by_columns, rows_by_panels};
 use crate::residual::network::{BlockShapes, LayerValues, Shapes};
 use crate::rows_norm::Layout;
 use crate::transformer::network::Sizes;
-use crate::{BlockParameters, BlockShape, Level, Moments, cosine, inference, residual, stack, transformer};
+use crate::{BlockParameters, BlockShape, Level, Moments, cosine, inference, predictor, residual, stack, transformer};
 use fearless_simd::dispatch;
 
 /// All levels but the portable one.
@@ -73,6 +73,31 @@ fn levels_agree_on_a_stack() {
         let (gradients, input_gradient) = stack::backward(&tape, &blocks, &gradient, true);
         let inference = inference(level, &input, &shapes, &blocks, &running);
         let mut outcomes = vec![features, input_gradient.expect("gradient"), inference];
+        outcomes.extend(gradients.into_iter().flat_map(|g| [g.weight, g.bias, g.gamma, g.beta]));
+        outcomes
+    });
+}
+
+#[test]
+fn levels_agree_on_simsiam_behind_a_stack() {
+    let shape = BlockShape { in_channels: 1, out_channels: 20, height: 7, width: 5, stride: 2 };
+    let (width, channels) = (shape.out_features(), 18);
+    let mut flat = draws(25);
+    let (weight, bias, gamma, beta) = (flat(20 * 9), flat(20), flat(20), flat(20));
+    let blocks = [BlockParameters { weight: &weight, bias: &bias, gamma: &gamma, beta: &beta, epsilon: 1e-5 }];
+    let head = [width * channels, channels, channels, channels, channels * width, width].map(flat);
+    let [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias] = head.each_ref().map(Vec::as_slice);
+    let parameters = predictor::Parameters { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias };
+    let layout = Layout { rows: ROWS, channels, groups: 2, epsilon: 1e-5, with_relu: true };
+    let input = Draws(27).values(ROWS * 35, 0.0, 1.0);
+    compare(|level| {
+        let below = stack::run(level, &input, 2, &[shape], &blocks);
+        let features = below.to_predict(&blocks);
+        let (loss, tape) = predictor::forward(level, &features, &parameters, layout);
+        let (head, above) = predictor::backward(level, &features, layout, &tape, 1.0);
+        let (gradients, input) = stack::backward_from(&below, &blocks, above, true);
+        let mut outcomes = vec![vec![loss], input.expect("gradient"), head.hidden_weight, head.gamma, head.beta];
+        outcomes.extend([head.output_weight, head.output_bias]);
         outcomes.extend(gradients.into_iter().flat_map(|g| [g.weight, g.bias, g.gamma, g.beta]));
         outcomes
     });

@@ -6,6 +6,7 @@ mod levels;
 mod residual;
 mod simsiam;
 mod stack;
+mod stack_simsiam;
 mod transformer;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};

@@ -13,14 +13,20 @@ use crate::{
 };
 
 /// A stack, an input and what to weigh the features with.
-struct Case {
-    input: Tensor<4>,
-    blocks: Vec<Block>,
-    groups: usize,
+pub(super) struct Case {
+    pub(super) input: Tensor<4>,
+    pub(super) blocks: Vec<Block>,
+    pub(super) groups: usize,
 }
 
 impl Case {
-    fn new(per_group: usize, groups: usize, size: (usize, usize), channels: &[usize], strides: &[usize]) -> Self {
+    pub(super) fn new(
+        per_group: usize,
+        groups: usize,
+        size: (usize, usize),
+        channels: &[usize],
+        strides: &[usize],
+    ) -> Self {
         let device = Device::flex().autodiff();
         let mut draws = Draws(0x9e37_79b9_7f4a_7c15 ^ per_group as u64);
         let input = draws.uniform([per_group * groups, channels[0], size.0, size.1], -1.0, 1.0, &device).require_grad();
@@ -43,7 +49,7 @@ impl Case {
     }
 
     /// The same case in double precision.
-    fn in_f64(&self) -> Self {
+    pub(super) fn in_f64(&self) -> Self {
         let blocks = self.blocks.iter().map(|block| Block {
             weight: wide(&block.weight),
             bias: wide(&block.bias),
@@ -103,6 +109,24 @@ fn masks(case: &Case) -> Vec<Tensor<4>> {
     shapes.iter().enumerate().map(mask).collect()
 }
 
+/// The composed stack with the fused pass's side wherever a value is at ReLU's kink; that this happens at the kink only is
+/// checked.
+pub(super) fn on_the_same_side(
+    case: &Case,
+) -> impl Fn(Tensor<4>, &[Block], usize) -> (Tensor<2>, Vec<BatchStatistics>) {
+    let masks = masks(case);
+    move |input, blocks, groups| {
+        composed::with_activation(input, blocks, groups, |block, group, values| {
+            let rows = masks[block].dims()[0] / groups;
+            let mask = masks[block].clone().narrow(0, group * rows, rows).cast(values.dtype());
+            let kept = values.clone() * mask;
+            let off = (relu(values.inner()) - kept.clone().inner()).abs().max().cast(DType::F64).into_scalar::<f64>();
+            assert!(off < 1e-5, "off the kink by {off}");
+            kept
+        })
+    }
+}
+
 /// Compares the fused stack with the composed one in double precision.
 ///
 /// Results are compared relative to the largest of their block or to 1, the size of the terms summed: normalisation may
@@ -116,20 +140,9 @@ fn masks(case: &Case) -> Vec<Tensor<4>> {
 /// of about the same size for the composed stack. Hence the tolerance, which is tighter than 1e-5 from a deviation
 /// of 0.02 on.
 ///
-/// At ReLU's kink, where rounding decides the side and so a whole gradient, the reference takes the fused pass's side;
-/// that this happens at the kink only is checked.
+/// At ReLU's kink rounding decides the side and so a whole gradient: see [`on_the_same_side`].
 fn compare(case: &Case) -> Result<(), TestCaseError> {
-    let masks = masks(case);
-    let reference = |input: Tensor<4>, blocks: &[Block], groups: usize| {
-        composed::with_activation(input, blocks, groups, |block, group, values| {
-            let rows = masks[block].dims()[0] / groups;
-            let mask = masks[block].clone().narrow(0, group * rows, rows).cast(values.dtype());
-            let kept = values.clone() * mask;
-            let off = (relu(values.inner()) - kept.clone().inner()).abs().max().cast(DType::F64).into_scalar::<f64>();
-            assert!(off < 1e-5, "off the kink by {off}");
-            kept
-        })
-    };
+    let reference = on_the_same_side(case);
     let features = conv_relu_bn_stack(case.input.clone(), &case.blocks, case.groups).0.dims();
     let weights = Draws(7).uniform(features, -1.0, 1.0, &Device::flex());
     let truth = case.in_f64().outcomes(reference, &weights.clone().cast(DType::F64));

@@ -4,7 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use twinview_kernels::{
-    Block, RunningStatistics, conv_relu_bn_stack, conv_relu_bn_stack_inference, conv_relu_bn_stack_of_bytes,
+    BatchStatistics, Block, Predictor, RunningStatistics, StackSimSiam, conv_relu_bn_stack,
+    conv_relu_bn_stack_inference, conv_relu_bn_stack_of_bytes, stack_simsiam_loss,
 };
 
 use super::{BatchNorm, Mode, TorchNames};
@@ -56,15 +57,11 @@ impl ConvStack {
     /// passed one after the other.
     pub fn forward(&self, images: Tensor<4>, views: usize, mode: Mode) -> Tensor<2> {
         let [count, _, height, width] = images.dims();
-        let blocks: Vec<Block> = self.blocks.iter().map(ConvBlock::kernel).collect();
+        let blocks = self.kernels();
         match mode {
             Mode::Train => {
                 let (features, statistics) = conv_relu_bn_stack(images, &blocks, views);
-                let mut positions = (height, width);
-                for (block, statistics) in self.blocks.iter().zip(statistics) {
-                    positions = (positions.0.div_ceil(2), positions.1.div_ceil(2));
-                    block.norm.track(statistics, count / views * positions.0 * positions.1);
-                }
+                self.track(statistics, [count / views, height, width]);
                 features
             }
             Mode::Eval => conv_relu_bn_stack_inference(images, &blocks, &self.running()),
@@ -77,8 +74,28 @@ impl ConvStack {
     /// # Panics
     /// When the images have another number of channels than the stack takes, or `pixels` are not whole images.
     pub fn encode(&self, pixels: &[u8], size: [usize; 3]) -> Vec<f32> {
-        let blocks: Vec<Block> = self.blocks.iter().map(ConvBlock::kernel).collect();
-        conv_relu_bn_stack_of_bytes(pixels, size, &blocks, &self.running())
+        conv_relu_bn_stack_of_bytes(pixels, size, &self.kernels(), &self.running())
+    }
+
+    /// SimSiam's loss of what the stack makes of `images` in training, with the `predictor`'s statistics and the features for
+    /// who asks for them: what [`forward`](Self::forward) and the loss behind it give, at a lower price.
+    pub(crate) fn simsiam_loss(&self, images: Tensor<4>, predictor: Predictor, views: usize) -> StackSimSiam {
+        let [count, _, height, width] = images.dims();
+        let mut outcome = stack_simsiam_loss(images, &self.kernels(), predictor, views);
+        self.track(std::mem::take(&mut outcome.blocks), [count / views, height, width]);
+        outcome
+    }
+
+    /// Takes up the batch statistics of a pass of images of `[batch, height, width]` a view.
+    fn track(&self, statistics: Vec<BatchStatistics>, [batch, mut height, mut width]: [usize; 3]) {
+        for (block, statistics) in self.blocks.iter().zip(statistics) {
+            (height, width) = (height.div_ceil(2), width.div_ceil(2));
+            block.norm.track(statistics, batch * height * width);
+        }
+    }
+
+    fn kernels(&self) -> Vec<Block> {
+        self.blocks.iter().map(ConvBlock::kernel).collect()
     }
 
     fn running(&self) -> Vec<RunningStatistics> {

@@ -134,9 +134,12 @@ impl Views {
 pub struct Step {
     /// The loss to go down, `[1]`.
     pub loss: Tensor<1>,
-    /// The representation of the first two views that is watched for collapse, `[2 * batch, dimensions]`, detached.
-    pub output: Tensor<2>,
+    /// What is watched for collapse.
+    pub output: Watched,
 }
+
+/// Gives, when somebody looks, the representation of the first two views, `[2 * batch, dimensions]`, detached.
+pub type Watched = Box<dyn FnOnce() -> Tensor<2>>;
 
 /// A method and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -207,9 +210,15 @@ fn pair(rows: Tensor<2>) -> [Tensor<2>; 2] {
 }
 
 /// The first two views of `rows`, watched for collapse.
-fn watched(rows: &Tensor<2>, views: usize) -> Tensor<2> {
+fn watched(rows: &Tensor<2>, views: usize) -> Watched {
+    let rows = rows.clone().detach();
+    Box::new(move || first_two(rows, views))
+}
+
+/// The first two of the `views` of `rows`.
+fn first_two(rows: Tensor<2>, views: usize) -> Tensor<2> {
     let batch = rows.dims()[0] / views;
-    rows.clone().detach().narrow(0, 0, views.min(2) * batch)
+    rows.narrow(0, 0, views.min(2) * batch)
 }
 
 /// Settings that must be above 0, by name.

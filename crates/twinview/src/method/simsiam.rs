@@ -11,11 +11,11 @@
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use twinview_kernels::{Predictor, negative_cosine_similarity, simsiam_loss};
+use twinview_kernels::{Predictor, StackSimSiam, negative_cosine_similarity, simsiam_loss};
 
-use super::{Heads, Method, Mlp, MlpConfig, MlpLayer, Network, Step, Views, at_least_one, watched};
+use super::{Branch, Heads, Method, Mlp, MlpConfig, MlpLayer, Network, Step, Views, at_least_one, first_two, watched};
 use crate::Result;
-use crate::backbone::BatchNorm;
+use crate::backbone::{Backbone, BatchNorm};
 use crate::optim::Progress;
 
 /// Settings of SimSiam.
@@ -70,17 +70,29 @@ impl Method for SimSiam {
         }
     }
 
-    fn step(&self, network: &Network, views: Views, _progress: Progress) -> Step {
-        let projections = network.online.project(views.pixels, views.count);
-        let output = watched(&projections, views.count);
-        let loss = match &network.predictor {
-            Some(predictor) if self.stop_gradient => predictor.simsiam_loss(projections, views.count),
-            Some(predictor) => {
-                let predictions = predictor.forward(projections.clone(), views.count);
-                both_ways(predictions, projections, views.count)
+    fn step(&self, network: &Network, Views { pixels, count, .. }: Views, _progress: Progress) -> Step {
+        let Branch { backbone, projector, .. } = &network.online;
+        let predictor = network.predictor.as_ref().filter(|_| self.stop_gradient).and_then(Mlp::as_predictor);
+        let batch = pixels.dims()[0] / count;
+        if let (Backbone::Conv(stack), None, Some((predictor, norm))) = (backbone, projector, &predictor) {
+            let StackSimSiam { loss, bottleneck, features, .. } = stack.simsiam_loss(pixels, predictor.clone(), count);
+            norm.track(bottleneck, batch);
+            return Step { loss, output: Box::new(move || first_two(features(), count)) };
+        }
+        let projections = network.online.project(pixels, count);
+        let output = watched(&projections, count);
+        let loss = match (predictor, &network.predictor) {
+            (Some((predictor, norm)), _) => {
+                let (loss, statistics) = simsiam_loss(projections, predictor, count);
+                norm.track(statistics, batch);
+                loss
             }
-            None if self.stop_gradient => negative_cosine_similarity(projections.clone(), projections, views.count),
-            None => both_ways(projections.clone(), projections, views.count),
+            (None, Some(predictor)) => {
+                let predictions = predictor.forward(projections.clone(), count);
+                both_ways(predictions, projections, count)
+            }
+            (None, None) if self.stop_gradient => negative_cosine_similarity(projections.clone(), projections, count),
+            (None, None) => both_ways(projections.clone(), projections, count),
         };
         Step { loss, output }
     }
@@ -95,13 +107,13 @@ fn both_ways(predictions: Tensor<2>, projections: Tensor<2>, views: usize) -> Te
 }
 
 impl Mlp {
-    /// Predictor and loss in one operation; two layers, the first normalised.
-    fn simsiam_loss(&self, projections: Tensor<2>, views: usize) -> Tensor<1> {
-        let batch = projections.dims()[0] / views;
+    /// As the operations take it that are predictor and loss in one, and what normalises its bottleneck: an MLP of two
+    /// layers, the first normalised.
+    fn as_predictor(&self) -> Option<(Predictor, &BatchNorm)> {
         let [MlpLayer { linear: hidden, norm: Some(norm) }, MlpLayer { linear: output, norm: None }] =
             self.layers.as_slice()
         else {
-            return negative_cosine_similarity(self.forward(projections.clone(), views), projections, views);
+            return None;
         };
         let predictor = Predictor {
             hidden_weight: hidden.weight.val(),
@@ -112,8 +124,6 @@ impl Mlp {
             output_weight: output.weight.val(),
             output_bias: output.bias.val(),
         };
-        let (loss, statistics) = simsiam_loss(projections, predictor, views);
-        norm.track(statistics, batch);
-        loss
+        Some((predictor, norm))
     }
 }

@@ -61,7 +61,7 @@ fn trained(method: &MethodConfig, steps: u64, learning_rate: f32) -> (Network, V
     for step in 0..steps {
         let progress = Progress { step, steps, steps_per_epoch: 2 };
         let Step { loss, output } = method.step(&network, views(method, step), progress);
-        assert_eq!(output.dims()[0], BATCH * if matches!(method, MethodConfig::Moco(_)) { 1 } else { 2 });
+        assert_eq!(output().dims()[0], BATCH * if matches!(method, MethodConfig::Moco(_)) { 1 } else { 2 });
         losses.push(loss.clone().into_scalar::<f32>());
         network = optimizer.step(LearningRate::constant(learning_rate), network, loss.backward());
         network = method.after_update(network, progress);

@@ -9,6 +9,7 @@ use crate::augment::{Batch, Prefetch, ViewBatch, ViewMaker};
 use crate::backbone::{TorchNames, load_state_dict, state_dict};
 use crate::dataset::Images;
 use crate::evaluation::Verdict;
+use crate::method::Watched;
 use crate::optim::{Accumulator, LearningRate, Optimizer, Progress};
 use crate::tracking::{Ending, Entry, EpochNews, Tracker};
 use crate::{Error, Result};
@@ -17,8 +18,8 @@ use crate::{Error, Result};
 pub(super) struct Outcome {
     /// The loss to go down, `[1]`.
     pub(super) loss: Tensor<1>,
-    /// What is watched for collapse, `[batch, dimensions]`.
-    pub(super) watched: Option<Tensor<2>>,
+    /// What is watched for collapse.
+    pub(super) watched: Option<Watched>,
 }
 
 /// What is particular to a training of `M` by batches `B`. A closure that gives an [`Outcome`] is one.
@@ -51,7 +52,7 @@ pub(super) struct Epoch {
     pub(super) of: u64,
     /// The mean loss.
     pub(super) loss: f64,
-    /// What the last batch left to be watched.
+    /// What the last batch left to be watched, `[2 * batch, dimensions]`.
     pub(super) watched: Option<Tensor<2>>,
     /// Whether somebody looks at pictures, histograms and embeddings.
     pub(super) shown: bool,
@@ -141,6 +142,8 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
         let share = plan.batches_of(position.step, count);
         for batch in batches.by_ref().take(share as usize) {
             let (size, batch) = batch?;
+            // It may hold all that lay between the batch before and its loss.
+            drop(watched.take());
             let outcome = task.step(&model, batch, progress);
             let value = f64::from(outcome.loss.clone().into_scalar::<f32>());
             if !value.is_finite() {
@@ -171,6 +174,7 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
             let speed = epoch_begun.1 as f64 / epoch_begun.0.elapsed().as_secs_f64();
             let mut values = vec![("epoch", epoch as f64), ("loss", loss), ("images_per_second", speed.round())];
             let shown = tracker.shows();
+            let watched = watched.map(|watched| watched());
             let seen = task.watch(&model, Epoch { number: epoch, of: plan.epochs, loss, watched, shown })?;
             values.extend(seen.values);
             seen.messages.iter().for_each(|message| context.reporter.message(message));

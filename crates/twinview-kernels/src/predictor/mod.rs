@@ -6,15 +6,23 @@
 //! `p·t = a·(W t)` and `|p|² = a W Wᵀ·a`. The gradient of `p` is `α t − β p`, so that of `a` is `α W t − β W Wᵀ a`, and
 //! that of `W` is `Σ α a tᵀ − (Σ β a aᵀ) W`. That leaves five products of the features' width where six would be, and
 //! far less to read and write.
+//!
+//! The features are read where an encoder's last block left them, and their gradient goes on from there.
+
+mod features;
+mod weights;
 
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 
+pub(crate) use self::features::Features;
+use self::features::Left;
+use self::weights::Weights;
+use crate::backward::{Above, GradientSums, Onward};
 use crate::cosine::{Pair, dot_and_squares, target_row};
-use crate::product::{Panels, column_sums, columns_by_columns, rows_by_each, rows_by_panels};
+use crate::product::{Panels, column_sums, columns_by_columns, rows_by_panels};
 use crate::rows_norm::{Layout, Normalisation};
-use crate::tile::LANES;
-use crate::workspace::zeros;
+use crate::tile::{LANES, Line};
+use crate::workspace::Buffer;
 
 /// The trained values of a predictor.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +37,9 @@ pub(crate) struct Parameters<'a> {
     pub(crate) output_bias: &'a [f32],
 }
 
-/// Gradients of [`Parameters`], and of the features.
+/// Gradients of [`Parameters`].
+#[derive(Debug)]
 pub(crate) struct Gradients {
-    pub(crate) features: Vec<f32>,
     pub(crate) hidden_weight: Vec<f32>,
     pub(crate) hidden_bias: Vec<f32>,
     pub(crate) gamma: Vec<f32>,
@@ -40,14 +48,31 @@ pub(crate) struct Gradients {
     pub(crate) output_bias: Vec<f32>,
 }
 
+/// The way on to the features' gradient.
+pub(crate) struct FeatureGradient<'a> {
+    features: &'a Features<'a>,
+    weights: &'a Weights,
+    left: Left,
+    sums: GradientSums,
+}
+
+impl Above for FeatureGradient<'_> {
+    fn sums(&self) -> &GradientSums {
+        &self.sums
+    }
+
+    fn onward(self, onward: &impl Onward) -> (Buffer<Line>, Vec<f64>) {
+        self.features.gradient(self.weights, &self.left, onward)
+    }
+}
+
 /// What the backward pass needs of the forward pass. Rows are as long as the bottleneck and one more, but `hidden`'s.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Tape {
     /// Before normalisation.
     hidden: Vec<f32>,
     pub(crate) normalisations: Vec<Normalisation>,
-    /// `W`.
-    output: Vec<f32>,
+    weights: Weights,
     /// `a`.
     bottleneck: Vec<f32>,
     /// `W z` of the features `z`.
@@ -58,26 +83,21 @@ pub(crate) struct Tape {
 }
 
 /// The mean negative cosine similarity of `features`' predictions and their targets. `layout` is that of the bottleneck.
-pub(crate) fn forward(level: Level, features: &[f32], parameters: &Parameters, layout: Layout) -> (f32, Tape) {
-    let Parameters { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias } = *parameters;
-    let (channels, width) = (layout.channels, output_bias.len());
+pub(crate) fn forward(level: Level, features: &Features, parameters: &Parameters, layout: Layout) -> (f32, Tape) {
+    let Parameters { hidden_bias, gamma, beta, output_bias, .. } = *parameters;
+    let channels = layout.channels;
     let each = channels + 1;
-    let into = Panels::new(hidden_weight, channels);
-    let out_of = Panels::transposed(output_weight, width);
-    let [hidden, toward] = rows_by_each(level, features, [(&into, hidden_bias), (&out_of, &[])]);
+    let weights = Weights::new(level, features.grid, parameters);
+    let (products, gram) = rayon::join(|| features.products(&weights, hidden_bias), || weights.gram(level));
+    let features::RowProducts { hidden, toward, sums } = products;
     let normalisations = layout.normalisations(level, &hidden, gamma, beta);
     let mut bottleneck = Vec::with_capacity(layout.rows * each);
     for row in layout.forward(&hidden, &normalisations).chunks_exact(channels) {
         bottleneck.extend_from_slice(row);
         bottleneck.push(1.0);
     }
-    // The bias's products by themselves: a panel of sixteen columns for one would be a waste.
-    let sums: Vec<[f32; 3]> =
-        features.par_chunks_exact(width).map(|row| dot_and_squares_of(level, row, output_bias)).collect();
-    let toward = with_column(&toward, channels, sums.iter().map(|[dot, ..]| *dot));
-    let output = [output_weight, output_bias].concat();
-    let gram = rows_by_panels(level, &output, &out_of, &[]);
-    let square = dot_and_squares_of(level, output_bias, output_bias)[0];
+    let toward = with_column(&toward, channels, sums.iter().map(|[dot, _]| *dot));
+    let [square, ..] = dispatch!(level, simd => dot_and_squares(simd, output_bias, output_bias));
     let gram = with_column(&gram, channels, gram[channels * channels..].iter().copied().chain([square]));
     let along = rows_by_panels(level, &bottleneck, &Panels::new(&gram, each), &[]);
 
@@ -94,11 +114,7 @@ pub(crate) fn forward(level: Level, features: &[f32], parameters: &Parameters, l
         .collect();
     let sum: f64 = pairs.iter().map(|pair| f64::from(pair.cosine)).sum();
     let loss = (-sum / layout.rows as f64) as f32;
-    (loss, Tape { hidden, normalisations, output, bottleneck, toward, along, pairs })
-}
-
-fn dot_and_squares_of(level: Level, a: &[f32], b: &[f32]) -> [f32; 3] {
-    dispatch!(level, simd => dot_and_squares(simd, a, b))
+    (loss, Tape { hidden, normalisations, weights, bottleneck, toward, along, pairs })
 }
 
 /// `matrix`, `[rows, columns]`, with another column behind.
@@ -107,66 +123,41 @@ fn with_column(matrix: &[f32], columns: usize, values: impl Iterator<Item = f32>
 }
 
 /// Gradients of `scale` times the loss.
-pub(crate) fn backward(
+pub(crate) fn backward<'a>(
     level: Level,
-    features: &[f32],
-    parameters: &Parameters,
+    features: &'a Features,
     layout: Layout,
-    tape: &Tape,
+    tape: &'a Tape,
     scale: f32,
-) -> Gradients {
-    let (rows, channels, width) = (layout.rows, layout.channels, parameters.output_bias.len());
-    let each = channels + 1;
+) -> (Gradients, FeatureGradient<'a>) {
+    let (rows, channels) = (layout.rows, layout.channels);
+    let (each, inner) = (channels + 1, channels.next_multiple_of(LANES));
+    let columns = inner + each;
     let slopes: Vec<(f32, f32)> = tape.pairs.iter().map(|pair| pair.slopes(-scale / rows as f32)).collect();
     let mut gradient = Vec::with_capacity(rows * channels);
     // `β a` of each row, and, in the row of its target, `α a` behind the gradient of `hidden`.
     let mut along = Vec::with_capacity(rows * each);
-    let mut left = vec![0.0; rows * (channels + each)];
+    let mut left = vec![0.0; rows * columns];
     for (row, &(alpha, beta)) in slopes.iter().enumerate() {
         let target = target_row(row, layout.rows, layout.groups);
         let toward = &tape.toward[target * each..][..channels];
         gradient.extend(toward.iter().zip(&tape.along[row * each..]).map(|(t, p)| alpha * t - beta * p));
         let a = &tape.bottleneck[row * each..][..each];
         along.extend(a.iter().map(|a| beta * a));
-        for (left, a) in left[target * (channels + each) + channels..].iter_mut().zip(a) {
+        for (left, a) in left[target * columns + inner..].iter_mut().zip(a) {
             *left = alpha * a;
         }
     }
     let (hidden, gamma, beta) = layout.backward(level, &tape.hidden, &gradient, &tape.normalisations);
-    for (left, hidden) in left.chunks_exact_mut(channels + each).zip(hidden.chunks_exact(channels)) {
+    for (left, hidden) in left.chunks_exact_mut(columns).zip(hidden.chunks_exact(channels)) {
         left[..channels].copy_from_slice(hidden);
     }
-
-    let mut products = columns_by_columns(level, &left, channels + each, features, width);
-    let outer = products.split_off(channels * width);
+    let left = Left::new(features, &left, columns, inner);
     let squares = columns_by_columns(level, &tape.bottleneck, each, &along, each);
-    let inner = rows_by_panels(level, &squares, &Panels::new(&tape.output, width), &[]);
-    let mut output_weight: Vec<f32> = outer.iter().zip(&inner).map(|(outer, inner)| outer - inner).collect();
-    let output_bias = output_weight.split_off(channels * width);
-
-    let back = Panels::transposed(parameters.hidden_weight, channels);
-    Gradients {
-        features: rows_by_panels(level, &hidden, &back, &[]),
-        hidden_weight: transpose(&products, width),
-        hidden_bias: column_sums(&hidden, channels),
-        gamma,
-        beta,
-        output_weight,
-        output_bias,
-    }
-}
-
-/// The transpose of `matrix`, `[rows, columns]`.
-fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
-    let rows = matrix.len() / columns;
-    let mut out = zeros(matrix.len());
-    // Sixteen columns at a time: every line of the matrix is read once.
-    out.par_chunks_mut(LANES * rows).enumerate().for_each(|(block, out)| {
-        for (row, values) in matrix.chunks_exact(columns).enumerate() {
-            for (out, value) in out[row..].iter_mut().step_by(rows).zip(&values[block * LANES..]) {
-                *out = *value;
-            }
-        }
-    });
-    out
+    let features::WeightGradients { hidden: hidden_weight, output: mut output_weight, sums } =
+        features.weight_gradients(&tape.weights, &left, &squares);
+    let output_bias = output_weight.split_off(channels * features.grid.features());
+    let hidden_bias = column_sums(&hidden, channels);
+    let gradients = Gradients { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias };
+    (gradients, FeatureGradient { features, weights: &tape.weights, left, sums })
 }

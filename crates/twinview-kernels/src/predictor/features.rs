@@ -1,0 +1,399 @@
+//! The features that a predictor reads, and its three products of their width: of features and weights, of features and
+//! gradients, summed over the images, and of gradients and weights.
+
+use std::ops::Range;
+
+use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
+use rayon::prelude::*;
+
+use super::weights::{DEPTH, Weights};
+use crate::backward::{GradientSums, Onward};
+use crate::layout::to_activations;
+use crate::normalise::{Affine, Moments};
+use crate::pack;
+use crate::plan::{BlockShape, Chunk, cut, rows};
+use crate::product::{Panels, column_sums, panels_by_steps, steps};
+use crate::tile::{Finish, LANES, Line, Start, block_products, panel};
+use crate::workspace::Buffer;
+
+/// Most images of a task of the forward pass: few enough that both threads are done at about the same time.
+const TASK_ROWS: usize = 36;
+
+/// Bricks whose products with gradients one task sums: each gradient it fetches serves all of them.
+const TOGETHER: usize = 4;
+
+/// Channels of a grid of positions. A brick is a channel block at a position, numbered `[channel block][position]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl Grid {
+    /// What a block gives.
+    pub(crate) fn of(shape: &BlockShape) -> Self {
+        Self { channels: shape.out_channels, height: shape.out_height(), width: shape.out_width() }
+    }
+
+    pub(crate) fn positions(&self) -> usize {
+        self.height * self.width
+    }
+
+    pub(crate) fn features(&self) -> usize {
+        self.channels * self.positions()
+    }
+
+    pub(crate) fn blocks(&self) -> usize {
+        self.channels.div_ceil(LANES)
+    }
+
+    pub(crate) fn bricks(&self) -> usize {
+        self.positions() * self.blocks()
+    }
+
+    /// The channel block of a brick.
+    fn block(&self, brick: usize) -> usize {
+        brick / self.positions()
+    }
+
+    /// Where the features of a brick are among an image's.
+    pub(super) fn features_of(self, brick: usize) -> impl Iterator<Item = usize> {
+        let (position, first) = (brick % self.positions(), self.block(brick) * LANES);
+        (first..self.channels.min(first + LANES)).map(move |channel| channel * self.positions() + position)
+    }
+}
+
+/// A normalisation about its mean: `scale · (value − mean) + shift`.
+#[derive(Clone, Debug)]
+struct Centred {
+    mean: Vec<Line>,
+    scale: Vec<Line>,
+    shift: Vec<Line>,
+}
+
+/// Features in the order of the activations, before normalisation.
+#[derive(Clone, Debug)]
+pub(crate) struct Features<'a> {
+    level: Level,
+    pub(super) grid: Grid,
+    values: &'a [Line],
+    pub(super) chunks: &'a [Chunk],
+    /// Each group's.
+    normalisations: Vec<Centred>,
+}
+
+/// Products of each image's features.
+pub(super) struct RowProducts {
+    /// With the weights into the bottleneck, and their biases, `[rows, bottleneck]`.
+    pub(super) hidden: Vec<f32>,
+    /// With the weights out of it, `[rows, bottleneck]`.
+    pub(super) toward: Vec<f32>,
+    /// With the output's bias, and with themselves.
+    pub(super) sums: Vec<[f32; 2]>,
+}
+
+/// Gradients that need the features.
+pub(super) struct WeightGradients {
+    /// `[features, bottleneck]`.
+    pub(super) hidden: Vec<f32>,
+    /// `[bottleneck and the bias, features]`.
+    pub(super) output: Vec<f32>,
+    /// What the features' normalisation needs on the way back.
+    pub(super) sums: GradientSums,
+}
+
+/// Gradients of the images' rows, which the features' products are summed with.
+#[derive(Debug)]
+pub(super) struct Left {
+    /// `[chunk][block][image]`: the bottleneck's before normalisation, whole blocks of them, and behind them what meets the output's
+    /// weights and bias.
+    lines: Buffer<Line>,
+    /// Each group's sums.
+    sums: Vec<Vec<f32>>,
+    /// Columns of the bottleneck, filled up to whole blocks, and all columns.
+    inner: usize,
+    columns: usize,
+}
+
+impl Left {
+    /// From `rows`, `[row, column]`, of which `inner` columns are the bottleneck's.
+    pub(super) fn new(features: &Features, rows: &[f32], columns: usize, inner: usize) -> Self {
+        let groups = features.normalisations.len();
+        let sums = rows.chunks_exact(rows.len() / groups).map(|rows| column_sums(rows, columns)).collect();
+        Self { lines: to_activations(features.level, columns, 1, rows, features.chunks), sums, inner, columns }
+    }
+
+    fn blocks(&self) -> usize {
+        self.columns.div_ceil(LANES)
+    }
+}
+
+impl<'a> Features<'a> {
+    /// What a block made, before its normalisation by `affines` and the shift `beta`.
+    pub(crate) fn new(
+        level: Level,
+        shape: &BlockShape,
+        values: &'a [Line],
+        chunks: &'a [Chunk],
+        (moments, affines, beta): (&[Moments], &[Affine], &[f32]),
+    ) -> Self {
+        let of_group = |(moments, affine): (&Moments, &Affine)| Centred {
+            mean: pack::channels(&moments.mean),
+            scale: pack::channels(&affine.scale),
+            shift: pack::channels(beta),
+        };
+        let normalisations = moments.iter().zip(affines).map(of_group).collect();
+        Self { level, grid: Grid::of(shape), values, chunks, normalisations }
+    }
+
+    /// Rows of `width` features that are not normalised, [in the order](to_activations) of activations of one position.
+    pub(crate) fn plain(level: Level, width: usize, values: &'a [Line], chunks: &'a [Chunk], groups: usize) -> Self {
+        let grid = Grid { channels: width, height: 1, width: 1 };
+        let [mean, scale, shift] = [0.0, 1.0, 0.0].map(|value| pack::channels(&vec![value; width]));
+        let normalisations = vec![Centred { mean, scale, shift }; groups];
+        Self { level, grid, values, chunks, normalisations }
+    }
+
+    /// The values of a brick of a chunk's images.
+    fn brick(&self, chunk: Chunk, brick: usize, images: Range<usize>) -> &'a [Line] {
+        let place = brick % self.grid.positions() * self.grid.blocks() + self.grid.block(brick);
+        &chunk.of(self.values, self.grid.bricks())[place * chunk.rows..][images]
+    }
+
+    /// The first pass: everything that is asked of an image's features alone.
+    pub(super) fn products(&self, weights: &Weights, bias: &[f32]) -> RowProducts {
+        let channels = bias.len();
+        let count: usize = self.chunks.iter().map(|chunk| chunk.rows).sum();
+        let (mut hidden, mut toward) = (vec![0.0; count * channels], vec![0.0; count * channels]);
+        let mut sums = vec![[0.0; 2]; count];
+        let mut starts = pack::channels(bias);
+        starts.resize(weights.panels(), Line::ZERO);
+        let mut tasks = Vec::new();
+        for &chunk in self.chunks {
+            let each = chunk.rows.div_ceil(chunk.rows.div_ceil(TASK_ROWS)).next_multiple_of(6);
+            tasks.extend((0..chunk.rows).step_by(each).map(|first| (chunk, first..chunk.rows.min(first + each))));
+        }
+        let images: Vec<Chunk> = tasks
+            .iter()
+            .map(|(chunk, images)| Chunk { first: chunk.first + images.start, rows: images.len(), ..*chunk })
+            .collect();
+        let outs = rows(&mut hidden, &images, 1, channels).into_iter().zip(rows(&mut toward, &images, 1, channels));
+        let tasks: Vec<_> = tasks.into_iter().zip(outs.zip(rows(&mut sums, &images, 1, 1))).collect();
+        tasks.into_par_iter().with_max_len(1).for_each(|((chunk, images), ((hidden, toward), sums))| {
+            let count = images.len();
+            let mut totals = Buffer::new(weights.panels() * count);
+            dispatch!(self.level, simd => self.image_products(simd, chunk, images, weights, &starts, &mut totals, sums.data));
+            let half = weights.panels() / 2;
+            for (block, lines) in totals.chunks_exact(count).enumerate() {
+                let out = if block < half { &mut *hidden.data } else { &mut *toward.data };
+                for (row, line) in out.chunks_exact_mut(channels).zip(lines) {
+                    line.write(&mut row[block % half * LANES..]);
+                }
+            }
+        });
+        RowProducts { hidden, toward, sums }
+    }
+
+    /// Products of some images of a chunk with all panels, `[panel][image]`, and their sums.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "one call, all of it needed")]
+    fn image_products<S: Simd>(
+        &self,
+        simd: S,
+        chunk: Chunk,
+        images: Range<usize>,
+        weights: &Weights,
+        starts: &[Line],
+        totals: &mut [Line],
+        sums: &mut [[f32; 2]],
+    ) {
+        let count = images.len();
+        let Centred { mean, scale, shift } = &self.normalisations[chunk.group];
+        let mut along = vec![[Line::ZERO; 2]; count];
+        let mut normalised: Buffer<Line> = Buffer::new(DEPTH * count);
+        for (range, lines) in weights.ranges().enumerate() {
+            let first = range * DEPTH;
+            let normalised = &mut normalised[..lines.len() / (weights.panels() * LANES) * count];
+            for (brick, out) in normalised.chunks_exact_mut(count).enumerate().map(|(i, out)| (first + i, out)) {
+                let block = self.grid.block(brick);
+                let [mean, scale, shift] = [mean, scale, shift].map(|lines| lines[block].load(simd));
+                let bias = weights.bias(brick).load(simd);
+                let values = self.brick(chunk, brick, images.clone());
+                for ((out, value), [dot, square]) in out.iter_mut().zip(values).zip(&mut along) {
+                    let value = (value.load(simd) - mean).mul_add(scale, shift);
+                    dot.store(value.mul_add(bias, dot.load(simd)));
+                    square.store(value.mul_add(value, square.load(simd)));
+                    out.store(value);
+                }
+            }
+            let start = |panel: usize| if range == 0 { Start::Same(starts[panel]) } else { Start::Held };
+            panels_by_steps(simd, start, &steps(normalised, count), lines, count, totals);
+        }
+        for (sums, along) in sums.iter_mut().zip(along) {
+            *sums = along.map(|line| line.0.iter().sum());
+        }
+    }
+
+    /// Gradients of the weights: `Σ left · features`, of which `squares · W` is taken off behind the bottleneck.
+    pub(super) fn weight_gradients(&self, weights: &Weights, left: &Left, squares: &[f32]) -> WeightGradients {
+        let (bricks, groups) = (self.grid.bricks(), self.normalisations.len());
+        let each = left.columns - left.inner;
+        let squares = Panels::new(&squares.iter().map(|square| -square).collect::<Vec<_>>(), each);
+        let mut hidden: Buffer<Line> = Buffer::new(bricks * left.inner);
+        let mut output: Buffer<Line> = Buffer::new(bricks * each);
+        let mut sums = vec![[Line::ZERO; 2]; bricks * groups];
+        let outs = hidden.chunks_exact_mut(left.inner).zip(output.chunks_exact_mut(each));
+        let mut outs: Vec<_> = outs
+            .zip(sums.chunks_exact_mut(groups))
+            .enumerate()
+            .map(|(brick, ((hidden, output), sums))| BrickGradients { brick, hidden, output, sums })
+            .collect();
+        outs.par_chunks_mut(TOGETHER).with_max_len(1).for_each(|outs| {
+            dispatch!(self.level, simd => {
+                for group in 0..groups {
+                    self.add_gradients(simd, group, weights, left, outs);
+                }
+                for out in outs {
+                    out.add_outer(simd, &squares, weights.output(out.brick));
+                }
+            });
+        });
+        drop(outs);
+        WeightGradients {
+            hidden: weights.hidden_rows(self.level, &hidden),
+            output: weights.output_rows(self.level, &output),
+            sums: self.sums_of_channels(&sums),
+        }
+    }
+
+    /// Adds a group's part of the gradients of a few bricks.
+    #[inline(always)]
+    fn add_gradients<S: Simd>(
+        &self,
+        simd: S,
+        group: usize,
+        weights: &Weights,
+        left: &Left,
+        outs: &mut [BrickGradients],
+    ) {
+        let columns = left.blocks() * LANES;
+        let normalisation = &self.normalisations[group];
+        let of_brick = |lines: &[Line], brick: usize| lines[self.grid.block(brick)].load(simd);
+        let chunks = || self.chunks.iter().filter(|chunk| chunk.group == group);
+        let longest = chunks().map(|chunk| chunk.rows).max().unwrap_or(0);
+        let mut products = Buffer::new(outs.len() * columns);
+        let mut centred: Buffer<Line> = Buffer::new(outs.len() * longest);
+        for (index, &chunk) in chunks().enumerate() {
+            let centred = &mut centred[..outs.len() * chunk.rows];
+            for (out, centred) in outs.iter().zip(centred.chunks_exact_mut(chunk.rows)) {
+                let mean = of_brick(&normalisation.mean, out.brick);
+                for (to, value) in centred.iter_mut().zip(self.brick(chunk, out.brick, 0..chunk.rows)) {
+                    to.store(value.load(simd) - mean);
+                }
+            }
+            for (block, lines) in chunk.of(&left.lines, left.blocks()).chunks_exact(chunk.rows).enumerate() {
+                let products = products.chunks_exact_mut(columns);
+                for (products, centred) in products.zip(centred.chunks_exact(chunk.rows)) {
+                    let products = &mut products[block * LANES..][..in_block(left.columns, block)];
+                    block_products(simd, index > 0, products, lines, centred);
+                }
+            }
+        }
+        let sums = &left.sums[group];
+        for (out, products) in outs.iter_mut().zip(products.chunks_exact(columns)) {
+            let [scale, shift] = [&normalisation.scale, &normalisation.shift].map(|lines| of_brick(lines, out.brick));
+            let zero = f32x16::splat(simd, 0.0);
+            let (mut plain, mut weighted) = (zero, zero);
+            for ((weight, product), sum) in weights.hidden(out.brick).iter().zip(products).zip(sums) {
+                let weight = weight.load(simd);
+                plain = weight.mul_add(f32x16::splat(simd, *sum), plain);
+                weighted = weight.mul_add(product.load(simd), weighted);
+            }
+            out.sums[group][0].store(plain);
+            out.sums[group][1].store(weighted);
+            let outs = out.hidden.iter_mut().chain(out.output.iter_mut());
+            for ((out, product), sum) in outs.zip(products).zip(sums) {
+                let before = if group == 0 { zero } else { out.load(simd) };
+                let shift = shift.mul_add(f32x16::splat(simd, *sum), before);
+                out.store(product.load(simd).mul_add(scale, shift));
+            }
+        }
+    }
+
+    /// Sums by brick and group as sums by group and channel, `[group][2][channels]`.
+    fn sums_of_channels(&self, bricks: &[[Line; 2]]) -> GradientSums {
+        let (groups, channels) = (self.normalisations.len(), self.grid.blocks() * LANES);
+        let mut totals = vec![vec![0.0; 2 * channels]; groups];
+        for (brick, sums) in bricks.chunks_exact(groups).enumerate() {
+            for (totals, sums) in totals.iter_mut().zip(sums) {
+                for (totals, sums) in totals.chunks_exact_mut(channels).zip(sums) {
+                    let totals = &mut totals[self.grid.block(brick) * LANES..];
+                    totals.iter_mut().zip(sums.0).for_each(|(total, sum)| *total += f64::from(sum));
+                }
+            }
+        }
+        totals
+    }
+
+    /// The gradient of the features, normalised as they are, taken on by `onward`, and the sums of that, `[chunk][row]`.
+    pub(super) fn gradient(&self, weights: &Weights, left: &Left, onward: &impl Onward) -> (Buffer<Line>, Vec<f64>) {
+        let Grid { height, width, .. } = self.grid;
+        let each = width * self.grid.blocks();
+        let kept = if onward.is_kept() { each } else { 0 };
+        let count: usize = self.chunks.iter().map(|chunk| chunk.rows).sum();
+        let mut out = Buffer::new(count * height * kept);
+        let mut sums = vec![0.0; self.chunks.len() * height * onward.sums()];
+        let rows = rows(&mut out, self.chunks, height, kept);
+        let sums_of_rows = cut(&mut sums, onward.sums(), rows.len());
+        rows.into_par_iter().zip(sums_of_rows).with_max_len(1).for_each(|(row, sums)| {
+            let count = row.chunk.rows;
+            let mut scratch = Buffer::new(if kept == 0 { each * count } else { 0 });
+            let out = if kept == 0 { &mut *scratch } else { row.data };
+            let left = &row.chunk.of(&left.lines, left.blocks())[..left.inner / LANES * count];
+            let steps = steps(left, count);
+            dispatch!(self.level, simd => {
+                for (place, out) in out.chunks_exact_mut(count).enumerate() {
+                    let position = row.y * width + place / self.grid.blocks();
+                    let brick = place % self.grid.blocks() * self.grid.positions() + position;
+                    panel(simd, Start::Same(Line::ZERO), weights.hidden(brick), &steps, Finish::Keep, out);
+                }
+                onward.row(simd, row.chunk, height, row.y, out, sums);
+            });
+        });
+        (out, sums)
+    }
+}
+
+/// Gradients of the weights that meet a brick.
+struct BrickGradients<'a> {
+    brick: usize,
+    /// Of those into the bottleneck, `[bottleneck]`, whole blocks.
+    hidden: &'a mut [Line],
+    /// Of those out of it and of the bias, `[bottleneck and one]`.
+    output: &'a mut [Line],
+    /// `Σ gradient` and `Σ gradient · (value − mean)` of each group.
+    sums: &'a mut [[Line; 2]],
+}
+
+impl BrickGradients<'_> {
+    /// Adds `factors · weights` to the output's.
+    #[inline(always)]
+    fn add_outer<S: Simd>(&mut self, simd: S, factors: &Panels, weights: &[Line]) {
+        let each = self.output.len();
+        let mut products = [Line::ZERO; LANES];
+        let factors = factors.lines().chunks_exact(each.next_multiple_of(LANES));
+        for (block, (out, factors)) in self.output.chunks_mut(LANES).zip(factors).enumerate() {
+            let products = &mut products[..in_block(each, block)];
+            block_products(simd, false, products, &factors[..each], weights);
+            for (out, product) in out.iter_mut().zip(products) {
+                out.store(out.load(simd) + product.load(simd));
+            }
+        }
+    }
+}
+
+/// Lines of the products of `block`, where there are so many `columns`: whole blocks but for a single column at the end.
+fn in_block(columns: usize, block: usize) -> usize {
+    if columns - block * LANES == 1 { 1 } else { LANES }
+}

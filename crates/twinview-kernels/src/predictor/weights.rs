@@ -1,0 +1,195 @@
+//! A predictor's weights in the orders in which its products read them.
+
+use std::ops::Range;
+
+use fearless_simd::{Level, Simd, dispatch};
+use rayon::prelude::*;
+
+use super::Parameters;
+use super::features::Grid;
+use crate::layout::transpose;
+use crate::product::{block_of, steps};
+use crate::tile::{Finish, LANES, Line, Start, panel};
+use crate::workspace::{Buffer, zeros};
+
+/// Bricks of a range, whose products are summed before the sums go back to memory: a panel of their lines stays in the
+/// first-level cache.
+pub(super) const DEPTH: usize = 16;
+
+/// The weights of a predictor of features that lie in bricks of sixteen channels.
+#[derive(Debug)]
+pub(super) struct Weights {
+    grid: Grid,
+    /// Channels of the bottleneck.
+    channels: usize,
+    /// Into the bottleneck and out of it, `[range of bricks][panel][brick][feature]`, a line of the bottleneck's channels.
+    ranges: Buffer<Line>,
+    /// Into the bottleneck, `[brick][bottleneck]`, whole blocks, a line of features.
+    hidden: Buffer<Line>,
+    /// Out of it and the bias, `[brick][bottleneck and one]`.
+    output: Buffer<Line>,
+}
+
+impl Weights {
+    pub(super) fn new(level: Level, grid: Grid, parameters: &Parameters) -> Self {
+        let channels = parameters.hidden_bias.len();
+        let (blocks, each) = (channels.div_ceil(LANES), channels + 1);
+        let mut ranges = Buffer::new(2 * grid.bricks() * blocks * LANES);
+        let mut hidden = Buffer::new(grid.bricks() * blocks * LANES);
+        let mut output = Buffer::new(grid.bricks() * each);
+        let of_range = DEPTH * blocks * LANES;
+        let tasks = ranges.par_chunks_mut(2 * of_range).zip(hidden.par_chunks_mut(of_range));
+        let tasks = tasks.zip(output.par_chunks_mut(DEPTH * each)).enumerate().with_max_len(1);
+        tasks.for_each(|(range, ((lines, hidden), output))| {
+            let bricks = range * DEPTH..range * DEPTH + output.len() / each;
+            let (inward, outward) = lines.split_at_mut(lines.len() / 2);
+            dispatch!(level, simd => {
+                outer_lines(simd, grid, parameters, bricks.clone(), output);
+                for (i, (hidden, output)) in hidden.chunks_exact_mut(blocks * LANES).zip(output.chunks_exact(each)).enumerate() {
+                    let of_block = hidden.chunks_exact_mut(LANES).zip(output[..channels].chunks(LANES));
+                    for (block, (hidden, output)) in of_block.enumerate() {
+                        let first = (block * bricks.len() + i) * LANES;
+                        let inward: &mut [Line; LANES] = (&mut inward[first..first + LANES]).try_into().expect("sixteen");
+                        *inward = [Line::ZERO; LANES];
+                        for (line, feature) in inward.iter_mut().zip(grid.features_of(bricks.start + i)) {
+                            *line = block_of(&parameters.hidden_weight[feature * channels..][..channels], block);
+                        }
+                        hidden.copy_from_slice(&transpose(simd, inward));
+                        let mut tile = [Line::ZERO; LANES];
+                        tile[..output.len()].copy_from_slice(output);
+                        outward[first..first + LANES].copy_from_slice(&transpose(simd, &tile));
+                    }
+                }
+            });
+        });
+        Self { grid, channels, ranges, hidden, output }
+    }
+
+    fn blocks(&self) -> usize {
+        self.channels.div_ceil(LANES)
+    }
+
+    /// Panels of sixteen of the bottleneck's channels: as many into it as out of it.
+    pub(super) fn panels(&self) -> usize {
+        2 * self.blocks()
+    }
+
+    /// The panels of each range of bricks.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = &[Line]> {
+        self.ranges.chunks(DEPTH * self.panels() * LANES)
+    }
+
+    /// Those into the bottleneck that meet `brick`, whole blocks.
+    pub(super) fn hidden(&self, brick: usize) -> &[Line] {
+        let each = self.blocks() * LANES;
+        &self.hidden[brick * each..][..each]
+    }
+
+    /// Those out of it, and the bias behind them.
+    pub(super) fn output(&self, brick: usize) -> &[Line] {
+        let each = self.channels + 1;
+        &self.output[brick * each..][..each]
+    }
+
+    /// The output's bias.
+    pub(super) fn bias(&self, brick: usize) -> &Line {
+        &self.output(brick)[self.channels]
+    }
+
+    /// `W Wᵀ`, with the bias below `W`, but for the bias's own column: `[bottleneck and one, bottleneck]`.
+    pub(super) fn gram(&self, level: Level) -> Vec<f32> {
+        let (each, blocks) = (self.channels + 1, self.blocks());
+        let mut sums: Buffer<Line> = Buffer::new(blocks * each);
+        sums.par_chunks_exact_mut(each).enumerate().with_max_len(1).for_each(|(block, sums)| {
+            let ranges = self.ranges().zip(self.output.chunks(DEPTH * each));
+            for (range, (lines, source)) in ranges.enumerate() {
+                let lines = &lines[lines.len() / 2..];
+                let lines = &lines[block * (lines.len() / blocks)..][..lines.len() / blocks];
+                let start = if range == 0 { Start::Same(Line::ZERO) } else { Start::Held };
+                dispatch!(level, simd => panel(simd, start, lines, &steps(source, each), Finish::Keep, sums));
+            }
+        });
+        let mut gram = vec![0.0; each * self.channels];
+        for (block, lines) in sums.chunks_exact(each).enumerate() {
+            for (row, line) in gram.chunks_exact_mut(self.channels).zip(lines) {
+                line.write(&mut row[block * LANES..]);
+            }
+        }
+        gram
+    }
+
+    /// Lines that lie as [`hidden`](Self::hidden) as rows, `[feature][bottleneck]`.
+    pub(super) fn hidden_rows(&self, level: Level, lines: &[Line]) -> Vec<f32> {
+        let (positions, channels, blocks) = (self.grid.positions(), self.channels, self.blocks());
+        let mut out = zeros(self.grid.features() * channels);
+        let tasks = out.par_chunks_mut(LANES * positions * channels).zip(lines.par_chunks(positions * blocks * LANES));
+        tasks.for_each(|(out, lines)| {
+            dispatch!(level, simd => {
+                for (position, lines) in lines.chunks_exact(blocks * LANES).enumerate() {
+                    for (block, tile) in lines.as_chunks::<LANES>().0.iter().enumerate() {
+                        let rows = out.chunks_exact_mut(channels).skip(position).step_by(positions);
+                        for (row, line) in rows.zip(&transpose(simd, tile)) {
+                            line.write(&mut row[block * LANES..]);
+                        }
+                    }
+                }
+            });
+        });
+        out
+    }
+
+    /// Lines that lie as [`output`](Self::output) as rows, `[bottleneck and one, features]`.
+    pub(super) fn output_rows(&self, level: Level, lines: &[Line]) -> Vec<f32> {
+        let (grid, each) = (self.grid, self.channels + 1);
+        let mut out = zeros(each * grid.features());
+        out.par_chunks_mut(grid.features()).enumerate().for_each(|(row, out)| {
+            let of_blocks = out.chunks_mut(LANES * grid.positions()).zip(lines.chunks_exact(grid.positions() * each));
+            dispatch!(level, simd => {
+                for (out, lines) in of_blocks {
+                    for (part, lines) in lines.chunks(LANES * each).enumerate() {
+                        let mut tile = [Line::ZERO; LANES];
+                        tile.iter_mut().zip(lines[row..].iter().step_by(each)).for_each(|(to, line)| *to = *line);
+                        if grid.positions() == 1 {
+                            tile[0].write(out);
+                            continue;
+                        }
+                        for (channel, line) in out.chunks_exact_mut(grid.positions()).zip(&transpose(simd, &tile)) {
+                            line.write(&mut channel[part * LANES..]);
+                        }
+                    }
+                }
+            });
+        });
+        out
+    }
+}
+
+/// The weights out of the bottleneck and the bias that meet `bricks`, `[brick][bottleneck and one]`.
+#[inline(always)]
+fn outer_lines<S: Simd>(simd: S, grid: Grid, parameters: &Parameters, bricks: Range<usize>, lines: &mut [Line]) {
+    let (positions, each) = (grid.positions(), lines.len() / bricks.len());
+    let mut brick = bricks.start;
+    while brick < bricks.end {
+        // Positions of one channel block, which a tile holds.
+        let (block, position) = (brick / positions, brick % positions);
+        let count = LANES.min(positions - position).min(bricks.end - brick);
+        let lines = &mut lines[(brick - bricks.start) * each..][..count * each];
+        let rows = parameters.output_weight.chunks_exact(grid.features()).chain([parameters.output_bias]);
+        for (row, values) in rows.enumerate() {
+            let values = &values[block * LANES * positions..];
+            let mut tile = [Line::ZERO; LANES];
+            if positions == 1 {
+                tile[0] = Line::of(values, |value| value);
+            } else {
+                for (line, channel) in tile.iter_mut().zip(values.chunks_exact(positions)) {
+                    *line = Line::of(&channel[position..], |value| value);
+                }
+                tile = transpose(simd, &tile);
+            }
+            for (to, line) in lines[row..].iter_mut().step_by(each).zip(&tile) {
+                *to = *line;
+            }
+        }
+        brick += count;
+    }
+}
