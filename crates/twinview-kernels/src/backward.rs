@@ -252,7 +252,7 @@ pub(crate) fn input(
     chunks: &[Chunk],
     onward: &impl Onward,
 ) -> (Buffer<Line>, Vec<f64>) {
-    let packed = pack::backward(shape, weight);
+    let packed = pack::backward(level, shape, weight);
     let spans = Spans::backward(shape);
     let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();

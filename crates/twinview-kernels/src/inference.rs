@@ -51,7 +51,7 @@ struct Stack<'a> {
     /// Weights of the first block.
     planes: Buffer<Line>,
     /// Weights of the others, the normalisation before them folded in.
-    weights: Vec<[ForwardWeights; 1]>,
+    weights: Vec<Vec<ForwardWeights>>,
     /// The normalisation behind the last, in lines of channels.
     scale: Vec<Line>,
     shift: Vec<Line>,
@@ -65,7 +65,7 @@ impl<'a> Stack<'a> {
             .map(|(block, m)| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon))
             .collect();
         let folded = |((shape, block), before): ((&BlockShape, &BlockParameters), &Affine)| {
-            [ForwardWeights::new(shape, &pack::forward(shape, block.weight), before)]
+            ForwardWeights::of_groups(level, shape, block.weight, std::slice::from_ref(before))
         };
         let last = &affines[affines.len() - 1];
         Self {

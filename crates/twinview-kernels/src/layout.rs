@@ -3,13 +3,13 @@
 //!
 //! Values move in tiles of 16×16, so that every read and write is a run of neighbours.
 
-use fearless_simd::{Level, Simd, dispatch, f32x4, prelude::*};
+use fearless_simd::{Level, Simd, dispatch, prelude::*};
 use rayon::prelude::*;
 
 use crate::normalise::Affine;
 use crate::pack;
 use crate::plan::{Chunk, rows};
-use crate::tile::{LANES, Line};
+use crate::tile::{LANES, Line, transpose};
 use crate::workspace::{Buffer, zeros};
 
 /// A pixel as it lies in memory.
@@ -170,21 +170,4 @@ pub(crate) fn block_to_activations<S: Simd, P: Pixel>(
             }
         }
     }
-}
-
-/// Makes the rows of sixteen lines its columns: squares of 4×4, which the registers hold, one by one.
-#[inline(always)]
-pub(crate) fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES] {
-    let mut out = [Line::ZERO; LANES];
-    for (row, lines) in tile.as_chunks::<4>().0.iter().enumerate() {
-        for (column, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            let [a, b, c, d] = lines.each_ref().map(|line| f32x4::load_array_ref(simd, &line.0.as_chunks().0[column]));
-            let (ac, bd) = ((a.zip_low(c), a.zip_high(c)), (b.zip_low(d), b.zip_high(d)));
-            let columns = [ac.0.zip_low(bd.0), ac.0.zip_high(bd.0), ac.1.zip_low(bd.1), ac.1.zip_high(bd.1)];
-            for (out, column) in out.iter_mut().zip(columns) {
-                column.store_array(&mut out.0.as_chunks_mut().0[row]);
-            }
-        }
-    }
-    out
 }

@@ -98,4 +98,4 @@ pub use simsiam::{Predictor, StackSimSiam, simsiam_loss, stack_simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};
 pub use statistics::{BatchStatistics, RunningStatistics};
 pub use transformer::{LayerNorm, TokenLinear, Transformer, TransformerBlock, transformer_first_token};
-pub use weighted_sum::weighted_sum;
+pub use weighted_sum::{momentum_step, weighted_sum};

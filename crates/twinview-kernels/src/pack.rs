@@ -1,11 +1,12 @@
 //! Weights and per-channel values in the order in which the tiles read them.
 
+use fearless_simd::{Level, Simd, dispatch, f32x16};
 use rayon::prelude::*;
 
 use crate::normalise::Affine;
 use crate::plan::{BlockShape, KERNEL, TAPS};
 use crate::spans::{HALF_DIFFERENCE, HALF_SUM, VARIANTS};
-use crate::tile::{LANES, Line};
+use crate::tile::{LANES, Line, transpose};
 use crate::workspace::Buffer;
 
 /// Values of each channel as lines, the last filled up with zeros.
@@ -18,62 +19,98 @@ fn panel(blocks: usize) -> usize {
     VARIANTS * VARIANTS * blocks * LANES
 }
 
-/// Fills one panel, whose columns are `columns` and whose rows are `rows` channels, with `weight(column, row)`, the nine taps.
-fn fill_panel<'a>(lines: &mut [Line], columns: usize, rows: usize, weight: impl Fn(usize, usize) -> &'a [f32]) {
-    let each = lines.len() / (VARIANTS * VARIANTS);
-    if columns < LANES || rows < each {
-        lines.fill(Line::ZERO);
+/// The nine taps of up to sixteen columns, a line of columns each, and rubbish behind them. `weight(column)` begins with its taps.
+#[inline(always)]
+pub(crate) fn tap_lines<'a, S: Simd>(simd: S, columns: usize, weight: impl Fn(usize) -> &'a [f32]) -> [Line; LANES] {
+    let mut tile = [Line::ZERO; LANES];
+    for (lane, line) in tile[..columns].iter_mut().enumerate() {
+        *line = Line::of(weight(lane), |value| value);
     }
-    for lane in 0..columns {
-        for row in 0..rows {
-            let taps = weight(lane, row);
-            for (tap, &value) in taps.iter().enumerate() {
-                lines[(tap / KERNEL * VARIANTS + tap % KERNEL) * each + row].0[lane] = value;
+    transpose(simd, &tile)
+}
+
+/// Three neighbours, half the sum of the outer ones, and half their difference.
+#[inline(always)]
+fn variants<S: Simd>([a, b, c]: [f32x16<S>; KERNEL]) -> [f32x16<S>; VARIANTS] {
+    let mut all = [a, b, c, a, a];
+    all[HALF_SUM] = (a + c) * 0.5;
+    all[HALF_DIFFERENCE] = (a - c) * 0.5;
+    all
+}
+
+/// Sixteen rows of a panel, `[kernel row variant][kernel column variant][row]`. Put together apart from it, because the variants of
+/// one row may lie a multiple of 4 KiB from one another there, and such lines drive each other out of the cache.
+struct Rows([Line; VARIANTS * VARIANTS * LANES]);
+
+impl Rows {
+    const ZERO: Self = Self([Line::ZERO; VARIANTS * VARIANTS * LANES]);
+
+    /// Writes a row's taps, `scale` times, and their variants by columns and rows.
+    #[inline(always)]
+    fn write<S: Simd>(&mut self, simd: S, row: usize, taps: &[Line; LANES], scale: f32) {
+        let tap = |tap: usize| taps[tap].load(simd) * scale;
+        // Written out: what is mapped from array to array is called, a value at a time.
+        let a = variants([tap(0), tap(1), tap(2)]);
+        let b = variants([tap(3), tap(4), tap(5)]);
+        let c = variants([tap(6), tap(7), tap(8)]);
+        for x in 0..VARIANTS {
+            for (y, line) in variants([a[x], b[x], c[x]]).into_iter().enumerate() {
+                self.0[(y * VARIANTS + x) * LANES + row].store(line);
             }
         }
     }
-    // Half sums and differences of the outer columns, and then of the outer rows.
-    let mut add_variants = |of: usize, step: usize| {
-        for i in 0..each {
-            let (a, b) = (lines[of * each + i].0, lines[(of + 2 * step) * each + i].0);
-            let sum = std::array::from_fn(|lane| 0.5 * (a[lane] + b[lane]));
-            let difference = std::array::from_fn(|lane| 0.5 * (a[lane] - b[lane]));
-            lines[(of + HALF_SUM * step) * each + i] = Line(sum);
-            lines[(of + HALF_DIFFERENCE * step) * each + i] = Line(difference);
+
+    /// Puts them into `panel`, at block `block` of its rows.
+    #[inline(always)]
+    fn place(&self, block: usize, panel: &mut [Line]) {
+        let each = panel.len() / (VARIANTS * VARIANTS);
+        for (to, rows) in panel.chunks_exact_mut(each).zip(self.0.as_chunks::<LANES>().0) {
+            to[block * LANES..][..LANES].copy_from_slice(rows);
         }
-    };
-    for row in 0..KERNEL {
-        add_variants(row * VARIANTS, 1);
     }
-    for column in 0..VARIANTS {
-        add_variants(column, VARIANTS);
+}
+
+/// Fills one panel, whose columns are `columns` and whose rows are `rows` channels. `weight(column, row)` begins with the nine taps.
+#[inline(always)]
+fn fill_panel<'a, S: Simd>(
+    simd: S,
+    panel: &mut [Line],
+    columns: usize,
+    rows: usize,
+    weight: impl Fn(usize, usize) -> &'a [f32],
+) {
+    let mut lines = Rows::ZERO;
+    for block in 0..rows.div_ceil(LANES) {
+        if rows < (block + 1) * LANES {
+            lines = Rows::ZERO;
+        }
+        for row in block * LANES..rows.min((block + 1) * LANES) {
+            lines.write(simd, row % LANES, &tap_lines(simd, columns, |lane| weight(lane, row)), 1.0);
+        }
+        lines.place(block, panel);
     }
 }
 
 /// Packs weights `[out, in, 3, 3]` for the forward pass: a panel for each output block, lines of output channels.
-pub(crate) fn forward(shape: &BlockShape, weight: &[f32]) -> Buffer<Line> {
+pub(crate) fn forward(level: Level, shape: &BlockShape, weight: &[f32]) -> Buffer<Line> {
     let panel = panel(shape.in_blocks());
     let mut lines = Buffer::new(shape.out_blocks() * panel);
     lines.par_chunks_mut(panel).enumerate().for_each(|(block, lines)| {
         let columns = LANES.min(shape.out_channels - block * LANES);
-        fill_panel(lines, columns, shape.in_channels, |lane, input| {
-            let first = ((block * LANES + lane) * shape.in_channels + input) * TAPS;
-            &weight[first..first + TAPS]
-        });
+        let of = |lane, input| &weight[((block * LANES + lane) * shape.in_channels + input) * TAPS..];
+        dispatch!(level, simd => fill_panel(simd, lines, columns, shape.in_channels, of));
     });
     lines
 }
 
 /// Packs weights `[out, in, 3, 3]` for the input's gradient: a panel for each input block, lines of input channels.
-pub(crate) fn backward(shape: &BlockShape, weight: &[f32]) -> Buffer<Line> {
+pub(crate) fn backward(level: Level, shape: &BlockShape, weight: &[f32]) -> Buffer<Line> {
     let panel = panel(shape.out_blocks());
     let mut lines = Buffer::new(shape.in_blocks() * panel);
     lines.par_chunks_mut(panel).enumerate().for_each(|(block, lines)| {
         let columns = LANES.min(shape.in_channels - block * LANES);
-        fill_panel(lines, columns, shape.out_channels, |lane, output| {
-            let first = (output * shape.in_channels + block * LANES + lane) * TAPS;
-            &weight[first..first + TAPS]
-        });
+        let of = |lane, output| &weight[(output * shape.in_channels + block * LANES + lane) * TAPS..];
+        dispatch!(level, simd => fill_panel(simd, lines, columns, shape.out_channels, of));
     });
     lines
 }
@@ -104,34 +141,48 @@ impl ForwardWeights {
         Self::plain(shape, packed)
     }
 
-    /// From weights packed by [`forward`], behind a normalisation.
-    pub(crate) fn new(shape: &BlockShape, packed: &[Line], affine: &Affine) -> Self {
-        let inputs = shape.in_blocks() * LANES;
+    /// From weights `[out, in, 3, 3]`, behind the normalisations of the groups. All that is kept of them is written once.
+    pub(crate) fn of_groups(level: Level, shape: &BlockShape, weight: &[f32], affines: &[Affine]) -> Vec<Self> {
         let panel = panel(shape.in_blocks());
-        let mut lines = Buffer::new(packed.len());
-        let mut shifts = vec![Line::ZERO; shape.out_blocks() * TAPS];
-        let panels = lines.par_chunks_mut(panel).zip(packed.par_chunks(panel));
-        panels.zip(shifts.par_chunks_mut(TAPS)).for_each(|((lines, packed), shifts)| {
-            for (lines, packed) in lines.chunks_exact_mut(inputs).zip(packed.chunks_exact(inputs)) {
-                for (line, packed) in lines[shape.in_channels..].iter_mut().zip(&packed[shape.in_channels..]) {
-                    *line = *packed;
-                }
-                for ((line, packed), scale) in lines.iter_mut().zip(packed).zip(&affine.scale) {
-                    line.0 = packed.0.map(|weight| scale * weight);
-                }
+        let each = shape.in_channels * TAPS;
+        let plain = || Self::plain(shape, Buffer::new(shape.out_blocks() * panel));
+        let mut groups: Vec<Self> = affines.iter().map(|_| plain()).collect();
+        // Of each output block: every group's normalisation, panel and shifts.
+        let mut blocks: Vec<Vec<_>> = (0..shape.out_blocks()).map(|_| Vec::with_capacity(affines.len())).collect();
+        for (group, affine) in groups.iter_mut().zip(affines) {
+            let of_blocks = group.lines.chunks_exact_mut(panel).zip(group.shifts.chunks_exact_mut(TAPS));
+            for (block, (panel, shifts)) in blocks.iter_mut().zip(of_blocks) {
+                block.push((affine, panel, shifts));
             }
-            for (tap, line) in shifts.iter_mut().enumerate() {
-                let first = (tap / KERNEL * VARIANTS + tap % KERNEL) * inputs;
-                let mut sums = [0.0f64; LANES];
-                for (packed, &shift) in packed[first..].iter().zip(&affine.shift) {
-                    for (sum, &weight) in sums.iter_mut().zip(&packed.0) {
-                        *sum += f64::from(shift) * f64::from(weight);
+        }
+        blocks.into_par_iter().zip(weight.par_chunks(LANES * each)).for_each(|(mut groups, weight)| {
+            let columns = weight.len() / each;
+            let mut sums = vec![[[0.0f64; LANES]; TAPS]; groups.len()];
+            let mut taps = [[Line::ZERO; LANES]; LANES];
+            dispatch!(level, simd => {
+                for block in 0..shape.in_blocks() {
+                    let inputs = block * LANES..shape.in_channels.min((block + 1) * LANES);
+                    for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
+                        *taps = tap_lines(simd, columns, |column| &weight[column * each + input * TAPS..]);
+                    }
+                    for ((affine, panel, _), sums) in groups.iter_mut().zip(&mut sums) {
+                        let mut lines = Rows::ZERO;
+                        for (row, (taps, input)) in taps.iter().zip(inputs.clone()).enumerate() {
+                            lines.write(simd, row, taps, affine.scale[input]);
+                            let shift = f64::from(affine.shift[input]);
+                            for (sums, line) in sums.iter_mut().zip(taps) {
+                                sums.iter_mut().zip(line.0).for_each(|(sum, weight)| *sum += shift * f64::from(weight));
+                            }
+                        }
+                        lines.place(block, panel);
                     }
                 }
-                line.0 = sums.map(|sum| sum as f32);
-            }
+                for ((_, _, shifts), sums) in groups.iter_mut().zip(&sums) {
+                    shifts.iter_mut().zip(sums).for_each(|(line, sums)| line.0 = sums.map(|sum| sum as f32));
+                }
+            });
         });
-        Self { lines, shifts }
+        groups
     }
 }
 

@@ -146,9 +146,8 @@ pub(crate) fn run(
         let source = match index.checked_sub(1) {
             None => Source::Planes(&planes, &packed),
             Some(before) => {
-                let packed = pack::forward(shape, block.weight);
                 let affines = affines(&moments[before], &blocks[before]);
-                weights = affines.iter().map(|affine| ForwardWeights::new(shape, &packed, affine)).collect();
+                weights = ForwardWeights::of_groups(level, shape, block.weight, &affines);
                 Source::Values(&values[before], &weights, Finish::Relu)
             }
         };

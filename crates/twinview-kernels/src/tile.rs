@@ -1,6 +1,6 @@
 //! Register tiles: the inner loops of every product, written once over the SIMD level.
 
-use fearless_simd::{Simd, f32x16, prelude::*};
+use fearless_simd::{Simd, f32x4, f32x16, prelude::*};
 
 /// Channels per [`Line`].
 pub(crate) const LANES: usize = 16;
@@ -44,6 +44,23 @@ impl Line {
     pub(crate) fn store<S: Simd>(&mut self, value: f32x16<S>) {
         value.store_array(&mut self.0);
     }
+}
+
+/// Makes the rows of sixteen lines its columns: squares of 4×4, which the registers hold, one by one.
+#[inline(always)]
+pub(crate) fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES] {
+    let mut out = [Line::ZERO; LANES];
+    for (row, lines) in tile.as_chunks::<4>().0.iter().enumerate() {
+        for (column, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let [a, b, c, d] = lines.each_ref().map(|line| f32x4::load_array_ref(simd, &line.0.as_chunks().0[column]));
+            let (ac, bd) = ((a.zip_low(c), a.zip_high(c)), (b.zip_low(d), b.zip_high(d)));
+            let columns = [ac.0.zip_low(bd.0), ac.0.zip_high(bd.0), ac.1.zip_low(bd.1), ac.1.zip_high(bd.1)];
+            for (out, column) in out.iter_mut().zip(columns) {
+                column.store_array(&mut out.0.as_chunks_mut().0[row]);
+            }
+        }
+    }
+    out
 }
 
 /// One block of a product: a source line for each row, and which sixteen weight lines meet them.

@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use crate::backward::GradientSums;
 use crate::normalise::{Affine, Moments};
+use crate::pack::tap_lines;
 use crate::plan::{BlockShape, Chunk, TAPS, parts};
-use crate::tile::{LANES, Line};
+use crate::tile::{LANES, Line, transpose};
 use crate::weight_products::{Begun, Factors, Terms, fold, scratch_len, sums_each};
 use crate::workspace::Buffer;
 
@@ -148,14 +149,15 @@ impl<'a> Products<'a> {
                         total.store(sum);
                     }
                 }
-            });
-            for (lane, out) in out.chunks_exact_mut(shape.in_channels * TAPS).enumerate() {
-                for (input, out) in out.chunks_exact_mut(TAPS).enumerate() {
-                    for (tap, out) in out.iter_mut().enumerate() {
-                        *out = totals[tap * inputs + input].0[lane];
+                for input in 0..shape.in_channels {
+                    let mut tile = [Line::ZERO; LANES];
+                    tile.iter_mut().zip(totals[input..].iter().step_by(inputs)).for_each(|(to, line)| *to = *line);
+                    let rows = out.chunks_exact_mut(shape.in_channels * TAPS);
+                    for (row, line) in rows.zip(&transpose(simd, &tile)) {
+                        line.write(&mut row[input * TAPS..][..TAPS]);
                     }
                 }
-            }
+            });
         });
         out
     }
@@ -168,19 +170,28 @@ impl<'a> Products<'a> {
         let (inputs, channels) = (shape.in_blocks() * LANES, shape.out_blocks() * LANES);
         let of_block = |(block, weight): (usize, &[f32])| {
             let products = self.of_block(block);
+            let columns = weight.len() / (shape.in_channels * TAPS);
+            let of_tap = |taps: &[f64], tap: usize| Line::of(&taps[tap * channels + block * LANES..], |sum| sum as f32);
+            let taps: Vec<[Line; TAPS]> =
+                sums.taps.iter().map(|taps| std::array::from_fn(|tap| of_tap(taps, tap))).collect();
             let mut totals = vec![vec![0.0; 2 * inputs]; moments.len()];
-            for ((totals, products), taps) in totals.iter_mut().zip(products).zip(&sums.taps) {
-                let (plain, weighted) = totals.split_at_mut(inputs);
-                for (lane, weight) in weight.chunks_exact(shape.in_channels * TAPS).enumerate() {
-                    let taps: [f64; TAPS] = std::array::from_fn(|tap| taps[tap * channels + block * LANES + lane]);
-                    for (input, weight) in weight.chunks_exact(TAPS).enumerate() {
-                        for (tap, &weight) in weight.iter().enumerate() {
-                            plain[input] += f64::from(weight) * taps[tap];
-                            weighted[input] += f64::from(weight) * f64::from(products[tap * inputs + input].0[lane]);
+            dispatch!(self.level, simd => {
+                for input in 0..shape.in_channels {
+                    let weight = |column: usize| &weight[(column * shape.in_channels + input) * TAPS..];
+                    let weights = tap_lines(simd, columns, weight);
+                    for ((totals, products), taps) in totals.iter_mut().zip(&products).zip(&taps) {
+                        let (mut plain, mut weighted) = (f32x16::splat(simd, 0.0), f32x16::splat(simd, 0.0));
+                        for (tap, (weight, sum)) in weights.iter().zip(taps).enumerate() {
+                            let weight = weight.load(simd);
+                            plain = weight.mul_add(sum.load(simd), plain);
+                            weighted = weight.mul_add(products[tap * inputs + input].load(simd), weighted);
                         }
+                        let sum = |lanes: f32x16<_>| lanes.to_array().iter().copied().map(f64::from).sum::<f64>();
+                        totals[input] = sum(plain);
+                        totals[inputs + input] = sum(weighted);
                     }
                 }
-            }
+            });
             totals
         };
         let blocks: Vec<GradientSums> =

@@ -1,4 +1,4 @@
-//! Weighted sums of two tensors in one pass: what optimisers and momentum encoders are made of.
+//! What optimisers and momentum encoders are made of: weighted sums of two tensors, and a step with momentum, in one pass.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -22,27 +22,68 @@ pub fn weighted_sum<const D: usize>(first: Tensor<D>, second: Tensor<D>, weights
     if !(fused(&first) && fused(&second)) {
         return first.mul_scalar(weights[0]).add(second.mul_scalar(weights[1]));
     }
-    let shape = first.dims();
-    let (mut first, second) = (on_cpu(first), on_cpu(second));
-    let second = slice(&second);
-    let add = |sum: &mut f32, second: &f32| *sum = weights[0] * *sum + weights[1] * second;
-    match whole(&mut first, second.len()) {
-        Some(sums) => {
-            let tasks = sums.par_chunks_mut(TASK).zip(second.par_chunks(TASK));
-            tasks.for_each(|(sums, second)| sums.iter_mut().zip(second).for_each(|(sum, second)| add(sum, second)));
-            Tensor::from_primitive::<Flex>(first)
+    let (mut first, second) = (owned(on_cpu(first)), on_cpu(second));
+    let tasks = values_mut(&mut first).par_chunks_mut(TASK).zip(slice(&second).par_chunks(TASK));
+    tasks.for_each(|(sums, second)| {
+        sums.iter_mut().zip(second).for_each(|(sum, second)| *sum = weights[0] * *sum + weights[1] * second);
+    });
+    Tensor::from_primitive::<Flex>(first)
+}
+
+/// A step of gradient descent with momentum. `factors` are weight decay, momentum and learning rate:
+///
+/// ```text
+/// g = gradient + decay · value        v = momentum · velocity + g        value − rate · v
+/// ```
+///
+/// Returns the new value and `v`, which without a velocity is `g`. No gradient flows. On the CPU it is one pass that takes the place
+/// of value and velocity where nobody else holds them; rounded as by three [`weighted_sum`]s.
+///
+/// # Panics
+/// When the shapes differ.
+pub fn momentum_step<const D: usize>(
+    value: Tensor<D>,
+    velocity: Option<Tensor<D>>,
+    gradient: Tensor<D>,
+    factors: [f32; 3],
+) -> [Tensor<D>; 2] {
+    let [decay, momentum, rate] = factors;
+    let Some(velocity) = velocity else {
+        let velocity = weighted_sum(gradient, value.clone(), [1.0, decay]);
+        return [weighted_sum(value, velocity.clone(), [1.0, -rate]), velocity];
+    };
+    assert!(value.dims() == velocity.dims() && value.dims() == gradient.dims(), "tensors of the same shape");
+    let [value, velocity, gradient] = [value, velocity, gradient].map(Tensor::inner);
+    if ![&value, &velocity, &gradient].into_iter().all(fused) {
+        let push = weighted_sum(gradient, value.clone(), [1.0, decay]);
+        let velocity = weighted_sum(velocity, push, [momentum, 1.0]);
+        return [weighted_sum(value, velocity.clone(), [1.0, -rate]), velocity];
+    }
+    let (mut value, mut velocity, gradient) = (owned(on_cpu(value)), owned(on_cpu(velocity)), on_cpu(gradient));
+    let (values, velocities) = (values_mut(&mut value), values_mut(&mut velocity));
+    let tasks = values.par_chunks_mut(TASK).zip(velocities.par_chunks_mut(TASK)).zip(slice(&gradient).par_chunks(TASK));
+    tasks.for_each(|((values, velocities), gradients)| {
+        for ((value, velocity), gradient) in values.iter_mut().zip(velocities).zip(gradients) {
+            *velocity = momentum * *velocity + (gradient + decay * *value);
+            *value += -rate * *velocity;
         }
-        None => {
-            let mut sums = slice(&first).to_vec();
-            sums.iter_mut().zip(second).for_each(|(sum, second)| add(sum, second));
-            Tensor::from_primitive::<Flex>(tensor(sums, shape))
-        }
+    });
+    [value, velocity].map(Tensor::from_primitive::<Flex>)
+}
+
+/// `values`, or a copy where somebody else holds them or there are others beside them.
+fn owned(mut values: FlexTensor) -> FlexTensor {
+    let shape = values.layout().shape().to_vec();
+    let count: usize = shape.iter().product();
+    match values.try_storage_mut().filter(|values: &&mut [f32]| values.len() == count) {
+        Some(_) => values,
+        None => tensor(slice(&values).to_vec(), shape),
     }
 }
 
-/// The values of `tensor` to write to, where nobody else holds them and there are no others beside them.
-fn whole(tensor: &mut FlexTensor, count: usize) -> Option<&mut [f32]> {
-    tensor.try_storage_mut().filter(|values: &&mut [f32]| values.len() == count)
+/// The values of what is [`owned`].
+fn values_mut(values: &mut FlexTensor) -> &mut [f32] {
+    values.try_storage_mut().expect("values of its own")
 }
 
 #[cfg(test)]
@@ -68,5 +109,30 @@ mod tests {
         assert_eq!(values(held.clone()), one, "what others hold stays");
         assert_eq!(values(weighted_sum(held * 1.0, second.clone(), [0.9, -0.3])), expected);
         assert_eq!(values(second), other);
+    }
+
+    #[test]
+    fn a_momentum_step_is_three_sums_whoever_holds_what() {
+        let (count, device) = (2 * TASK + 5, Device::flex());
+        let of = |factor: f32| {
+            let values: Vec<f32> = (0..count).map(|i| (i as f32 * factor).sin()).collect();
+            Tensor::<1>::from_floats(values.as_slice(), &device)
+        };
+        let [decay, momentum, rate] = [1e-2, 0.9, 0.03];
+        let push = weighted_sum(of(0.11), of(0.37), [1.0, decay]);
+        let begun = values(push.clone());
+        let velocity = weighted_sum(of(0.23), push, [momentum, 1.0]);
+        let moved = values(weighted_sum(of(0.37), velocity.clone(), [1.0, -rate]));
+        let step = |value, velocity, gradient| momentum_step(value, velocity, gradient, [decay, momentum, rate]);
+        let held = (of(0.37), of(0.23));
+        let outcomes = [step(of(0.37), Some(of(0.23)), of(0.11)), step(held.0.clone(), Some(held.1.clone()), of(0.11))];
+        for [value, after] in outcomes {
+            assert_eq!(values(value), moved);
+            assert_eq!(values(after), values(velocity.clone()));
+        }
+        assert_eq!(values(held.0.clone()), values(of(0.37)), "what others hold stays");
+        let [first, after] = step(held.0, None, of(0.11));
+        assert_eq!(values(after.clone()), begun);
+        assert_eq!(values(first), values(weighted_sum(of(0.37), after, [1.0, -rate])));
     }
 }

@@ -7,9 +7,8 @@ use rayon::prelude::*;
 
 use super::Parameters;
 use super::features::Grid;
-use crate::layout::transpose;
 use crate::product::{block_of, steps};
-use crate::tile::{Finish, LANES, Line, Start, panel};
+use crate::tile::{Finish, LANES, Line, Start, panel, transpose};
 use crate::workspace::{Buffer, zeros};
 
 /// Bricks of a range, whose products are summed before the sums go back to memory: a panel of their lines stays in the

@@ -54,7 +54,13 @@ enum Weights {
 }
 
 impl Folded {
-    fn new((shape, taps): (BlockShape, usize), values: &LayerValues<&[f32]>, moments: &Moments, epsilon: f32) -> Self {
+    fn new(
+        level: Level,
+        (shape, taps): (BlockShape, usize),
+        values: &LayerValues<&[f32]>,
+        moments: &Moments,
+        epsilon: f32,
+    ) -> Self {
         let affine = Affine::new(&moments.mean, &moments.variance, values.gamma, values.beta, epsilon);
         let weights = match taps {
             1 => {
@@ -64,7 +70,7 @@ impl Folded {
                 Weights::Point(shortcut::pack_forward(&shape, &scaled))
             }
             _ => {
-                let packed = pack::forward(&shape, values.weight);
+                let packed = pack::forward(level, &shape, values.weight);
                 Weights::Square(ForwardWeights::scaled(&shape, packed, &pack::channels(&affine.scale)))
             }
         };
@@ -107,7 +113,8 @@ struct Network {
 impl Network {
     fn new(level: Level, shapes: &Shapes, layers: &[LayerValues<&[f32]>], moments: &[Moments]) -> Self {
         let folded = shapes.layers().into_iter().zip(layers).zip(moments);
-        let mut folded = folded.map(|((shape, values), moments)| Folded::new(shape, values, moments, shapes.epsilon));
+        let mut folded =
+            folded.map(|((shape, values), moments)| Folded::new(level, shape, values, moments, shapes.epsilon));
         let mut next = || folded.next().expect("values of each layer");
         let stem = next();
         let block =

@@ -129,7 +129,7 @@ fn affines(layer: &Convolved, parameters: &Parameters, epsilon: f32) -> Vec<Affi
 
 /// A 3 × 3 convolution, and its statistics.
 fn convolve(batch: Batch, shape: &BlockShape, weight: &[f32], input: &[Line]) -> Convolved {
-    let weights = [ForwardWeights::plain(shape, pack::forward(shape, weight))];
+    let weights = [ForwardWeights::plain(shape, pack::forward(batch.level, shape, weight))];
     let source = Source::Values(input, &weights, Finish::Keep);
     let bias = vec![Line::ZERO; shape.out_blocks()];
     let (values, moments) = forward::block(batch.level, shape, &bias, source, batch.chunks, batch.groups);

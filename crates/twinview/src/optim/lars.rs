@@ -81,8 +81,7 @@ impl Rule for Lars {
             true => gradient,
             false => self.config.adapted(value.clone(), gradient),
         };
-        let velocity = self.velocities.pushed(name, self.config.momentum, push);
-        weighted_sum(value, velocity, [1.0, -learning_rate])
+        self.velocities.moved(name, value, push, [0.0, self.config.momentum, learning_rate])
     }
 
     fn state(&self) -> StateDict {

@@ -2,7 +2,6 @@
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use twinview_kernels::weighted_sum;
 
 use super::config::{check_not_negative, check_share};
 use super::optimizer::{Parameter, Rule};
@@ -62,12 +61,8 @@ impl Rule for Sgd {
     fn moved(&mut self, parameter: Parameter) -> Tensor<1> {
         let SgdConfig { momentum, weight_decay, decay_bias_and_norm } = self.config;
         let Parameter { name, value, gradient, learning_rate, is_bias_or_norm } = parameter;
-        let gradient = match is_bias_or_norm && !decay_bias_and_norm {
-            true => gradient,
-            false => weighted_sum(gradient, value.clone(), [1.0, weight_decay]),
-        };
-        let velocity = self.velocities.pushed(name, momentum, gradient);
-        weighted_sum(value, velocity, [1.0, -learning_rate])
+        let decay = if is_bias_or_norm && !decay_bias_and_norm { 0.0 } else { weight_decay };
+        self.velocities.moved(name, value, gradient, [decay, momentum, learning_rate])
     }
 
     fn state(&self) -> StateDict {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use twinview_kernels::weighted_sum;
+use twinview_kernels::momentum_step;
 
 use super::optimizer::{array, tensor};
 use crate::Result;
@@ -14,14 +14,17 @@ use crate::state::StateDict;
 pub(super) struct Velocities(BTreeMap<String, Tensor<1>>);
 
 impl Velocities {
-    /// The velocity of the parameter `name` after a push: `v = momentum · v + push`, and the push itself at first.
-    pub(super) fn pushed(&mut self, name: String, momentum: f32, push: Tensor<1>) -> Tensor<1> {
-        let velocity = match self.0.remove(&name) {
-            Some(velocity) => weighted_sum(velocity, push, [momentum, 1.0]),
-            None => push,
-        };
-        self.0.insert(name, velocity.clone());
-        velocity
+    /// The parameter `name` after a step with its velocity; `factors` are those of [`momentum_step`].
+    pub(super) fn moved(
+        &mut self,
+        name: String,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        factors: [f32; 3],
+    ) -> Tensor<1> {
+        let [value, velocity] = momentum_step(value, self.0.remove(&name), gradient, factors);
+        self.0.insert(name, velocity);
+        value
     }
 
     /// Each velocity under the name of its parameter.
