@@ -24,8 +24,8 @@
 //! The vector instructions (AVX-512, AVX2 with FMA, NEON, or a portable path) are chosen when the program runs.
 //!
 //! Heads and losses have operations of their own: [`linear`], [`batch_norm`], [`negative_cosine_similarity`], and
-//! [`simsiam_loss`], which is predictor and loss in one; [`weighted_sum`] serves what moves weights. On devices other than the CPU all are
-//! composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
+//! [`simsiam_loss`], which is predictor and loss in one, and with the stack below them [`stack_simsiam_loss`]; [`momentum_step`] and
+//! [`weighted_sum`] serve what moves weights. On devices other than the CPU all are composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
