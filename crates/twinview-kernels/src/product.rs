@@ -107,42 +107,22 @@ pub(crate) fn panels_by_steps<'a, S: Simd>(
 /// `left · right + start`: `left` is `[rows, right.rows]`, `start` has a value for each column or is empty.
 /// Returns `[rows, right.columns]`.
 pub(crate) fn rows_by_panels(level: Level, left: &[f32], right: &Panels, start: &[f32]) -> Vec<f32> {
-    let [out] = rows_by_each(level, left, [(right, start)]);
-    out
-}
-
-/// [`rows_by_panels`] of several right sides, for which the left side is fetched once.
-pub(crate) fn rows_by_each<const N: usize>(
-    level: Level,
-    left: &[f32],
-    rights: [(&Panels, &[f32]); N],
-) -> [Vec<f32>; N] {
-    let depth = rights[0].0.rows;
+    let Panels { rows: depth, columns, .. } = *right;
     let rows = left.len() / depth;
     let task = TASK_ROWS.min(rows.div_ceil(PIECES).next_multiple_of(TILE));
-    let mut outs = rights.map(|(right, _)| zeros(rows * right.columns));
-    let mut tasks: Vec<(&[f32], Vec<&mut [f32]>)> =
-        left.chunks(task * depth).map(|left| (left, Vec::with_capacity(N))).collect();
-    for (out, (right, _)) in outs.iter_mut().zip(rights) {
-        for ((_, outs), out) in tasks.iter_mut().zip(out.chunks_mut(task * right.columns)) {
-            outs.push(out);
-        }
-    }
-    tasks.into_par_iter().with_max_len(1).for_each(|(left, mut outs)| {
+    let mut out = zeros(rows * columns);
+    let tasks = left.par_chunks(task * depth).zip(out.par_chunks_mut(task * columns));
+    tasks.with_max_len(1).for_each(|(left, out)| {
         for begin in (0..depth).step_by(DEPTH) {
             let end = depth.min(begin + DEPTH);
-            for (out, (right, start)) in outs.iter_mut().zip(rights) {
-                let panels = right.lines.chunks_exact(depth.next_multiple_of(LANES));
-                for (block, lines) in panels.enumerate() {
-                    let lines = &lines[begin..end];
-                    let start =
-                        (begin == 0).then(|| if start.is_empty() { Line::ZERO } else { block_of(start, block) });
-                    dispatch!(level, simd => add_panel(simd, out, right.columns, block, start, left, begin, lines));
-                }
+            for (block, lines) in right.lines.chunks_exact(depth.next_multiple_of(LANES)).enumerate() {
+                let lines = &lines[begin..end];
+                let start = (begin == 0).then(|| if start.is_empty() { Line::ZERO } else { block_of(start, block) });
+                dispatch!(level, simd => add_panel(simd, out, columns, block, start, left, begin, lines));
             }
         }
     });
-    outs
+    out
 }
 
 /// Adds to sixteen columns of `out`, or to `start`, the products of `left`'s columns from `begin` on with a panel's lines.
