@@ -293,7 +293,7 @@ impl Predictor {
         );
     }
 
-    /// Runs the operation on an input of so many `rows`. Gives the loss and the statistics, flat, and what is left below.
+    /// Runs the operation on `input`, of `views` views. Gives the loss, the statistics, flat, and the plan, which holds the stack's pass.
     fn run<const D: usize>(
         self,
         input: Tensor<D>,

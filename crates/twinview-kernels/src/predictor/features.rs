@@ -23,7 +23,7 @@ const TASK_ROWS: usize = 36;
 const TOGETHER: usize = 4;
 
 /// Channels of a grid of positions. A brick is a channel block at a position, numbered `[channel block][position]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Grid {
     pub(crate) channels: usize,
     pub(crate) height: usize,
@@ -78,7 +78,7 @@ pub(crate) struct Features<'a> {
     level: Level,
     pub(super) grid: Grid,
     values: &'a [Line],
-    pub(super) chunks: &'a [Chunk],
+    chunks: &'a [Chunk],
     /// Each group's.
     normalisations: Vec<Centred>,
 }

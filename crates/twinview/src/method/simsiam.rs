@@ -81,18 +81,20 @@ impl Method for SimSiam {
         }
         let projections = network.online.project(pixels, count);
         let output = watched(&projections, count);
-        let loss = match (predictor, &network.predictor) {
-            (Some((predictor, norm)), _) => {
+        let loss = match predictor {
+            Some((predictor, norm)) => {
                 let (loss, statistics) = simsiam_loss(projections, predictor, count);
                 norm.track(statistics, batch);
                 loss
             }
-            (None, Some(predictor)) => {
-                let predictions = predictor.forward(projections.clone(), count);
-                both_ways(predictions, projections, count)
+            None => {
+                let predictions = match &network.predictor {
+                    Some(predictor) => predictor.forward(projections.clone(), count),
+                    None => projections.clone(),
+                };
+                let loss = if self.stop_gradient { negative_cosine_similarity } else { both_ways };
+                loss(predictions, projections, count)
             }
-            (None, None) if self.stop_gradient => negative_cosine_similarity(projections.clone(), projections, count),
-            (None, None) => both_ways(projections.clone(), projections, count),
         };
         Step { loss, output }
     }

@@ -94,6 +94,23 @@ fn every_method_trains_its_encoder() {
     }
 }
 
+/// One operation serves predictors of two layers. Behind a deeper one no gradient reaches the other side either.
+#[test]
+fn simsiam_stops_the_gradient_behind_a_deeper_predictor() {
+    let method = MethodConfig::Simsiam(SimSiam::default());
+    let heads = Heads { predictor: Some(MlpConfig::new(&[8, 8])), ..method.heads() };
+    let architecture = Architecture::Conv(ConvStackConfig { widths: vec![8, 16] });
+    let backbone = BackboneConfig { in_channels: 1, architecture };
+    let network = Network::new(&backbone, backbone.features(8, 8), &heads, 3, &cpu());
+    let Backbone::Conv(stack) = &network.online.backbone else { panic!("the article's encoder") };
+    let gradient = |loss: Tensor<1>| stack.blocks[0].weight.grad(&loss.backward()).expect("its gradient").into_data();
+    let loss = method.step(&network, views(&method, 0), Progress { step: 0, steps: 1, steps_per_epoch: 1 }).loss;
+    let Views { pixels, count, .. } = views(&method, 0);
+    let projections = network.online.project(pixels, count);
+    let predictions = network.predict(projections.clone(), count);
+    assert_eq!(gradient(loss), gradient(negative_cosine_similarity(predictions, projections, count)));
+}
+
 #[test]
 fn the_target_begins_as_the_online_branch_and_follows_it() {
     let method = MethodConfig::Byol(Byol { momentum: 0.9, ..Byol::default() });
