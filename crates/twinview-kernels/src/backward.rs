@@ -243,16 +243,15 @@ impl Onward for Through<'_> {
 }
 
 /// Gradient of a block's input in the order of the activations, taken on by `onward`, and the sums of that, `[chunk][row]`.
-/// Where they are not kept, there are no lines.
+/// Where they are not kept, there are no lines. `weights` are [packed](crate::pack::backward).
 pub(crate) fn input(
     level: Level,
     shape: &BlockShape,
-    weight: &[f32],
+    weights: &[Line],
     gradient: &[Line],
     chunks: &[Chunk],
     onward: &impl Onward,
 ) -> (Buffer<Line>, Vec<f64>) {
-    let packed = pack::backward(level, shape, weight);
     let spans = Spans::backward(shape);
     let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
@@ -271,7 +270,7 @@ pub(crate) fn input(
                 width: shape.out_width(),
                 blocks: outputs,
                 source: chunk.of(gradient, shape.out_positions() * outputs),
-                weights: &packed,
+                weights,
                 columns: &spans.columns,
                 finish: Finish::Keep,
             };

@@ -23,7 +23,7 @@ use crate::network::{InputAndParameters, flat, fused, slice, tensor};
 use crate::normalise::Affine;
 use crate::operation::{self, Block, conv_relu_bn_stack};
 use crate::plan::{BlockShape, Chunk, chunks};
-use crate::predictor::{self, Features, Parameters};
+use crate::predictor::{self, AtFeatures, Features, Grid, Parameters, Prepared};
 use crate::rows_norm::{self, batch_norm};
 use crate::stack::{self, BlockParameters};
 use crate::statistics::{self, BatchStatistics};
@@ -116,8 +116,16 @@ impl Below {
         }
     }
 
+    /// Weights of the stack for the way back.
+    fn packed(&self, with_input: bool) -> Vec<Buffer<Line>> {
+        match self {
+            Self::Rows { .. } => Vec::new(),
+            Self::Stack(encoded) => encoded.tape.packed(&encoded.blocks(), with_input),
+        }
+    }
+
     /// Gradients of the input, if asked for, and of the stack's parameters.
-    fn backward(&self, above: impl Above, with_input: bool) -> InputAndParameters {
+    fn backward(&self, above: &AtFeatures, packed: &[Buffer<Line>], with_input: bool) -> InputAndParameters {
         match self {
             Self::Rows { width, chunks, groups, .. } => {
                 let (lines, _) = above.onward(&NoLayer);
@@ -125,7 +133,8 @@ impl Below {
                 (Some(to_images(Level::new(), *width, 1, &lines, chunks, &identities)), Vec::new())
             }
             Self::Stack(encoded) => {
-                let (gradients, input) = stack::backward_from(&encoded.tape, &encoded.blocks(), above, with_input);
+                let (gradients, input) =
+                    stack::backward_from(&encoded.tape, &encoded.blocks(), packed, above, with_input);
                 (input, operation::flat_gradients(&gradients))
             }
         }
@@ -147,22 +156,26 @@ impl Plan {
         let contiguous = input.to_contiguous();
         let (width, values) = (output_bias.len(), slice(&contiguous));
         let mut statistics = Vec::new();
-        let below = match &self.stack {
+        let prepare = |grid| Prepared::new(level, grid, &parameters);
+        let (below, prepared) = match &self.stack {
             None => {
                 let chunks = chunks(layout.rows, layout.groups);
                 let lines = Arc::new(to_activations(level, width, 1, values, &chunks));
-                Below::Rows { width, lines, chunks, groups: layout.groups }
+                (Below::Rows { width, lines, chunks, groups: layout.groups }, prepare(Grid::of_rows(width)))
             }
             Some(stack) => {
-                let parameters = encoder.to_contiguous();
-                let blocks = stack.parameters(slice(&parameters));
-                let tape = stack::run(level, values, layout.groups, &stack.shapes, &blocks);
+                let encoder = encoder.to_contiguous();
+                let blocks = stack.parameters(slice(&encoder));
+                let run = || stack::run(level, values, layout.groups, &stack.shapes, &blocks);
+                let grid = Grid::of(stack.shapes.last().expect("a stack has at least one block"));
+                // Weights wait for memory while products are computed.
+                let (tape, prepared) = rayon::join(run, || prepare(grid));
                 statistics = statistics::flat(tape.moments().iter().map(Vec::as_slice));
-                let encoded = Arc::new(Encoded { layout: stack.clone(), parameters, tape });
-                Below::Stack(Arc::clone(self.encoded.get_or_init(|| encoded)))
+                let encoded = Arc::new(Encoded { layout: stack.clone(), parameters: encoder, tape });
+                (Below::Stack(Arc::clone(self.encoded.get_or_init(|| encoded))), prepared)
             }
         };
-        let (loss, tape) = predictor::forward(level, &below.to_predict(), &parameters, layout);
+        let (loss, tape) = predictor::forward(level, &below.to_predict(), &parameters, prepared, layout);
         statistics.extend(rows_norm::statistics(&tape.normalisations));
         let input_shape = input.layout().shape().to_vec();
         let saved = Saved { input_shape, width, layout, below, tape: Arc::new(tape) };
@@ -232,8 +245,11 @@ impl Backward<Flex, 8> for SimSiamBackward {
         let scale = slice(&grads.consume::<Flex>(&ops.node).to_contiguous())[0];
         let [input_node, encoder_node, head_nodes @ ..] = ops.parents;
         let features = below.to_predict();
-        let (head, above) = predictor::backward(Level::new(), &features, layout, &tape, scale);
-        let (input, encoder) = below.backward(above, input_node.is_some());
+        let with_input = input_node.is_some();
+        let above = || predictor::backward(Level::new(), &features, layout, &tape, scale);
+        let (above, packed) = rayon::join(above, || below.packed(with_input));
+        let ((input, encoder), head) =
+            rayon::join(|| below.backward(&above, &packed, with_input), || above.gradients());
         let channels = layout.channels;
         let head = [
             tensor(head.hidden_weight, [width, channels]),

@@ -93,6 +93,12 @@ impl Tape {
         Features::new(self.level, &self.shapes[last], &self.values[last], &self.chunks, normalisation)
     }
 
+    /// The weights of the blocks whose input's gradient is needed, in the order of the way back's products.
+    pub(crate) fn packed(&self, blocks: &[BlockParameters], with_input: bool) -> Vec<Buffer<Line>> {
+        let needed = self.shapes.iter().zip(blocks).skip(usize::from(!with_input));
+        needed.map(|(shape, block)| pack::backward(self.level, shape, block.weight)).collect()
+    }
+
     /// A block's values after ReLU, `[image][channel][position]`.
     #[cfg(test)]
     pub(crate) fn activations(&self, block: usize) -> Vec<f32> {
@@ -175,13 +181,14 @@ pub fn backward(
     assert_eq!(gradient.len(), tape.images() * shape.out_features(), "values in the gradient");
     let means: Vec<Vec<Line>> = tape.moments[last].iter().map(|m| pack::channels(&m.mean)).collect();
     let above = FeatureGradient::read(tape.level, shape, gradient, values, &means, &tape.chunks);
-    backward_from(tape, blocks, above, with_input)
+    backward_from(tape, blocks, &tape.packed(blocks, with_input), above, with_input)
 }
 
-/// The way back from what is `above` the last block.
+/// The way back from what is `above` the last block. `packed` are [the weights for it](Tape::packed).
 pub(crate) fn backward_from(
     tape: &Tape,
     blocks: &[BlockParameters],
+    packed: &[Buffer<Line>],
     above: impl Above,
     with_input: bool,
 ) -> (Vec<BlockGradients>, Option<Vec<f32>>) {
@@ -202,24 +209,26 @@ pub(crate) fn backward_from(
         _ => above.onward(&tape.through(last, &inverses)),
     };
     let mut gradients = Vec::with_capacity(shapes.len());
+    let mut packed = packed.iter().rev();
+    let mut next_packed = || packed.next().expect("weights of each block");
     for index in (1..=last).rev() {
         let (shape, block, before) = (&shapes[index], &blocks[index], index - 1);
         let taps = TapSums::new(shape, &by_group(&rows, rows.len() / chunks.len(), chunks, groups));
-        let products = Products::new(level, shape, &tape.values[before], &back, chunks, groups);
-        let weight = products.weights(&affines(&tape.moments[before], &blocks[before]), &taps);
-        let sums = products.gradient_sums(block.weight, &taps, &tape.moments[before]);
+        let products = Products::new(level, shape, &tape.values[before], &back, chunks);
+        let affines = affines(&tape.moments[before], &blocks[before]);
+        let (weight, sums) = products.gradients(&affines, &taps, block.weight, &tape.moments[before]);
         gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });
         (inverses, (gamma, beta)) = normalisation(before, &sums);
         (back, rows) = match before {
-            0 => backward::input(level, shape, block.weight, &back, chunks, &tape.first(&inverses, with_input)),
-            _ => backward::input(level, shape, block.weight, &back, chunks, &tape.through(before, &inverses)),
+            0 => backward::input(level, shape, next_packed(), &back, chunks, &tape.first(&inverses, with_input)),
+            _ => backward::input(level, shape, next_packed(), &back, chunks, &tape.through(before, &inverses)),
         };
     }
     let (weight, bias) = first_block::gradients(&shapes[0], &rows);
     gradients.push(BlockGradients { weight, bias, gamma, beta });
     let input = with_input.then(|| {
         let shape = &shapes[0];
-        let (back, _) = backward::input(level, shape, blocks[0].weight, &back, chunks, &NoLayer);
+        let (back, _) = backward::input(level, shape, next_packed(), &back, chunks, &NoLayer);
         let affines = Affine::identities(shape.in_channels, groups);
         layout::to_images(level, shape.in_channels, shape.in_positions(), &back, chunks, &affines)
     });

@@ -1,6 +1,6 @@
 //! Gradients of a block's weights and bias.
 
-use fearless_simd::{Level, dispatch, f32x16, prelude::*};
+use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
 use crate::backward::GradientSums;
@@ -24,6 +24,15 @@ impl TapSums {
     /// For values that are not shifted: none are asked for.
     pub(crate) fn none(shape: &BlockShape, groups: usize) -> Self {
         Self { bias: Vec::new(), taps: vec![vec![0.0; TAPS * shape.out_blocks() * LANES]; groups] }
+    }
+
+    /// Those of an output block, for each group.
+    fn of_block(&self, block: usize) -> Vec<[Line; TAPS]> {
+        let of_group = |taps: &Vec<f64>| {
+            let each = taps.len() / TAPS;
+            std::array::from_fn(|tap| Line::of(&taps[tap * each + block * LANES..], |sum| sum as f32))
+        };
+        self.taps.iter().map(of_group).collect()
     }
 
     /// From sums by group and position.
@@ -55,11 +64,13 @@ impl TapSums {
 /// Output blocks whose products one task gathers: each value it fetches serves all of them.
 const TOGETHER: usize = 4;
 
-/// `Σ gradient · value` over the images and positions of each group, `[group][output block][tap][input channel]`, a line of
-/// output channels each.
+/// `Σ gradient · value` over images and positions.
 pub(crate) struct Products<'a> {
     level: Level,
     shape: &'a BlockShape,
+    /// The group of each part.
+    parts: Vec<usize>,
+    /// `[part][output block][tap][input channel]`, a line of output channels each.
     lines: Buffer<Line>,
 }
 
@@ -71,17 +82,15 @@ impl<'a> Products<'a> {
         values: &[Line],
         gradient: &[Line],
         chunks: &[Chunk],
-        groups: usize,
     ) -> Self {
         let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
         let panel = TAPS * inputs * LANES;
         let parts = parts(chunks);
         let terms = Terms::new(shape);
-        // `[part][output block][tap][input channel]`
-        let mut products = Buffer::new(parts.len() * outputs * panel);
-        products.par_chunks_mut(outputs * panel).zip(&parts).with_max_len(1).for_each(|(products, part)| {
-            products.par_chunks_mut(TOGETHER * panel).enumerate().with_max_len(1).for_each(|(task, products)| {
-                let count = products.len() / panel;
+        let mut lines = Buffer::new(parts.len() * outputs * panel);
+        lines.par_chunks_mut(outputs * panel).zip(&parts).with_max_len(1).for_each(|(lines, part)| {
+            lines.par_chunks_mut(TOGETHER * panel).enumerate().with_max_len(1).for_each(|(task, lines)| {
+                let count = lines.len() / panel;
                 let sums = count * sums_each(inputs);
                 let mut scratch = Buffer::new(sums + scratch_len(&terms, part[0].rows, inputs, count));
                 let (sums, scratch) = scratch.split_at_mut(sums);
@@ -97,105 +106,35 @@ impl<'a> Products<'a> {
                         };
                         factors.add_products(simd, &terms, task * TOGETHER, scratch, &mut begun, sums);
                     }
-                    fold(simd, inputs, &begun, sums, products);
+                    fold(simd, inputs, &begun, sums, lines);
                 });
             });
         });
-        let mut lines: Buffer<Line> = Buffer::new(groups * outputs * panel);
-        lines.par_chunks_mut(panel).enumerate().for_each(|(index, lines)| {
-            let (group, block) = (index / outputs, index % outputs);
-            let of_group = (0..parts.len()).filter(|&part| parts[part][0].group == group);
-            let panels: Vec<&[Line]> =
-                of_group.map(|part| &products[(part * outputs + block) * panel..][..panel]).collect();
-            dispatch!(level, simd => {
-                for (i, line) in lines.iter_mut().enumerate() {
-                    let mut sum = f32x16::splat(simd, 0.0);
-                    for panel in &panels {
-                        sum += panel[i].load(simd);
-                    }
-                    line.store(sum);
-                }
-            });
-        });
-        Self { level, shape, lines }
-    }
-
-    /// Those of an output block, `[tap][input channel]`, of each group.
-    fn of_block(&self, block: usize) -> Vec<&[Line]> {
-        let panel = TAPS * self.shape.in_blocks() * LANES;
-        self.lines.chunks_exact(panel).skip(block).step_by(self.shape.out_blocks()).collect()
+        Self { level, shape, parts: parts.iter().map(|part| part[0].group).collect(), lines }
     }
 
     /// Gradient of the weights `[out, in, 3, 3]`: `affines` are the normalisations of the values.
-    pub(crate) fn weights(&self, affines: &[Affine], sums: &TapSums) -> Vec<f32> {
-        let shape = self.shape;
-        let (inputs, channels) = (shape.in_blocks() * LANES, shape.out_blocks() * LANES);
-        let mut out = vec![0.0; shape.out_channels * shape.in_channels * TAPS];
-        out.par_chunks_mut(LANES * shape.in_channels * TAPS).enumerate().for_each(|(block, out)| {
-            let products = self.of_block(block);
-            // `[tap][input channel]`
-            let mut totals: Buffer<Line> = Buffer::new(TAPS * inputs);
-            dispatch!(self.level, simd => {
-                for (tap, totals) in totals.chunks_exact_mut(inputs).enumerate() {
-                    let of_tap = |sums: &Vec<f64>| Line::of(&sums[tap * channels + block * LANES..], |sum| sum as f32);
-                    let sums: Vec<Line> = sums.taps.iter().map(of_tap).collect();
-                    for (input, total) in totals[..shape.in_channels].iter_mut().enumerate() {
-                        let mut sum = f32x16::splat(simd, 0.0);
-                        for ((affine, products), sums) in affines.iter().zip(&products).zip(&sums) {
-                            let product = products[tap * inputs + input].load(simd);
-                            sum = product.mul_add(f32x16::splat(simd, affine.scale[input]), sum);
-                            sum = sums.load(simd).mul_add(f32x16::splat(simd, affine.shift[input]), sum);
-                        }
-                        total.store(sum);
-                    }
-                }
-                for input in 0..shape.in_channels {
-                    let mut tile = [Line::ZERO; LANES];
-                    tile.iter_mut().zip(totals[input..].iter().step_by(inputs)).for_each(|(to, line)| *to = *line);
-                    let rows = out.chunks_exact_mut(shape.in_channels * TAPS);
-                    for (row, line) in rows.zip(&transpose(simd, &tile)) {
-                        line.write(&mut row[input * TAPS..][..TAPS]);
-                    }
-                }
-            });
-        });
-        out
+    pub(crate) fn weights(&self, affines: &[Affine], taps: &TapSums) -> Vec<f32> {
+        self.by_block(affines, taps, |_, _| ()).0
     }
 
-    /// What the normalisation of the values needs on the way back, before the values' gradient is known: that is a sum of
-    /// `weight · gradient` over outputs and taps, so its sum and that of its products with the values are sums of
+    /// The same, and what the normalisation of the values needs on the way back, before the values' gradient is known: that is a
+    /// sum of `weight · gradient` over outputs and taps, so its sum and that of its products with the values are sums of
     /// `weight · Σ gradient` and `weight · Σ gradient · value`.
-    pub(crate) fn gradient_sums(&self, weight: &[f32], sums: &TapSums, moments: &[Moments]) -> GradientSums {
-        let shape = self.shape;
-        let (inputs, channels) = (shape.in_blocks() * LANES, shape.out_blocks() * LANES);
-        let of_block = |(block, weight): (usize, &[f32])| {
-            let products = self.of_block(block);
-            let columns = weight.len() / (shape.in_channels * TAPS);
-            let of_tap = |taps: &[f64], tap: usize| Line::of(&taps[tap * channels + block * LANES..], |sum| sum as f32);
-            let taps: Vec<[Line; TAPS]> =
-                sums.taps.iter().map(|taps| std::array::from_fn(|tap| of_tap(taps, tap))).collect();
-            let mut totals = vec![vec![0.0; 2 * inputs]; moments.len()];
-            dispatch!(self.level, simd => {
-                for input in 0..shape.in_channels {
-                    let weight = |column: usize| &weight[(column * shape.in_channels + input) * TAPS..];
-                    let weights = tap_lines(simd, columns, weight);
-                    for ((totals, products), taps) in totals.iter_mut().zip(&products).zip(&taps) {
-                        let (mut plain, mut weighted) = (f32x16::splat(simd, 0.0), f32x16::splat(simd, 0.0));
-                        for (tap, (weight, sum)) in weights.iter().zip(taps).enumerate() {
-                            let weight = weight.load(simd);
-                            plain = weight.mul_add(sum.load(simd), plain);
-                            weighted = weight.mul_add(products[tap * inputs + input].load(simd), weighted);
-                        }
-                        let sum = |lanes: f32x16<_>| lanes.to_array().iter().copied().map(f64::from).sum::<f64>();
-                        totals[input] = sum(plain);
-                        totals[inputs + input] = sum(weighted);
-                    }
-                }
-            });
-            totals
-        };
-        let blocks: Vec<GradientSums> =
-            weight.par_chunks(LANES * shape.in_channels * TAPS).enumerate().map(of_block).collect();
+    pub(crate) fn gradients(
+        &self,
+        affines: &[Affine],
+        taps: &TapSums,
+        weight: &[f32],
+        moments: &[Moments],
+    ) -> (Vec<f32>, GradientSums) {
+        let (shape, inputs) = (self.shape, self.inputs());
+        let each = LANES * shape.in_channels * TAPS;
+        let (gradient, blocks) = self.by_block(affines, taps, |block, products| {
+            let weight = &weight[block * each..weight.len().min((block + 1) * each)];
+            let groups = products.chunks_exact(TAPS * inputs).zip(taps.of_block(block));
+            groups.map(|(products, taps)| self.block_sums(products, &taps, weight)).collect::<GradientSums>()
+        });
         let mut totals = vec![vec![0.0; 2 * inputs]; moments.len()];
         for sums in &blocks {
             for (total, sum) in totals.iter_mut().flatten().zip(sums.iter().flatten()) {
@@ -208,6 +147,99 @@ impl<'a> Products<'a> {
                 *weighted -= f64::from(*mean) * plain;
             }
         }
+        (gradient, totals)
+    }
+
+    /// Lines of a tap: input channels, filled up to whole blocks.
+    fn inputs(&self) -> usize {
+        self.shape.in_blocks() * LANES
+    }
+
+    /// Gradient of the weights, and what `then` makes of each output block's products, `[group][tap][input channel]`, while they are
+    /// in the cache.
+    fn by_block<T: Send>(
+        &self,
+        affines: &[Affine],
+        taps: &TapSums,
+        then: impl Fn(usize, &[Line]) -> T + Sync,
+    ) -> (Vec<f32>, Vec<T>) {
+        let (shape, panel) = (self.shape, TAPS * self.inputs());
+        let mut out = vec![0.0; shape.out_channels * shape.in_channels * TAPS];
+        let blocks = out.par_chunks_mut(LANES * shape.in_channels * TAPS).enumerate().with_max_len(1);
+        let made = blocks.map(|(block, out)| {
+            let mut products: Buffer<Line> = Buffer::new(affines.len() * panel);
+            let parts = self.lines.chunks_exact(panel).skip(block).step_by(shape.out_blocks());
+            dispatch!(self.level, simd => {
+                let mut begun = vec![false; affines.len()];
+                for (group, part) in self.parts.iter().zip(parts) {
+                    let held = std::mem::replace(&mut begun[*group], true);
+                    let sums = &mut products[group * panel..][..panel];
+                    for (sum, product) in sums.iter_mut().zip(part) {
+                        let product = product.load(simd);
+                        sum.store(if held { sum.load(simd) + product } else { product });
+                    }
+                }
+                self.block_weights(simd, &products, affines, &taps.of_block(block), out);
+            });
+            then(block, &products)
+        });
+        let made = made.collect();
+        (out, made)
+    }
+
+    /// Gradient of an output block's weights, `[out, in, 3, 3]`.
+    #[inline(always)]
+    fn block_weights<S: Simd>(
+        &self,
+        simd: S,
+        products: &[Line],
+        affines: &[Affine],
+        taps: &[[Line; TAPS]],
+        out: &mut [f32],
+    ) {
+        let (channels, inputs) = (self.shape.in_channels, self.inputs());
+        // `[tap][input channel]`
+        let mut totals: Buffer<Line> = Buffer::new(TAPS * inputs);
+        for (tap, totals) in totals.chunks_exact_mut(inputs).enumerate() {
+            for (input, total) in totals[..channels].iter_mut().enumerate() {
+                let mut sum = f32x16::splat(simd, 0.0);
+                let groups = affines.iter().zip(products.chunks_exact(TAPS * inputs)).zip(taps);
+                for ((affine, products), taps) in groups {
+                    let product = products[tap * inputs + input].load(simd);
+                    sum = product.mul_add(f32x16::splat(simd, affine.scale[input]), sum);
+                    sum = taps[tap].load(simd).mul_add(f32x16::splat(simd, affine.shift[input]), sum);
+                }
+                total.store(sum);
+            }
+        }
+        for input in 0..channels {
+            let mut tile = [Line::ZERO; LANES];
+            tile.iter_mut().zip(totals[input..].iter().step_by(inputs)).for_each(|(to, line)| *to = *line);
+            for (row, line) in out.chunks_exact_mut(channels * TAPS).zip(&transpose(simd, &tile)) {
+                line.write(&mut row[input * TAPS..][..TAPS]);
+            }
+        }
+    }
+
+    /// `Σ weight · Σ gradient` and `Σ weight · Σ gradient · value` of a group and an output block, `[2][input channel]`.
+    fn block_sums(&self, products: &[Line], taps: &[Line; TAPS], weight: &[f32]) -> Vec<f64> {
+        let (channels, inputs) = (self.shape.in_channels, self.inputs());
+        let columns = weight.len() / (channels * TAPS);
+        let mut totals = vec![0.0; 2 * inputs];
+        dispatch!(self.level, simd => {
+            for input in 0..channels {
+                let weights = tap_lines(simd, columns, |column| &weight[(column * channels + input) * TAPS..]);
+                let (mut plain, mut weighted) = (f32x16::splat(simd, 0.0), f32x16::splat(simd, 0.0));
+                for (tap, (weight, sum)) in weights.iter().zip(taps).enumerate() {
+                    let weight = weight.load(simd);
+                    plain = weight.mul_add(sum.load(simd), plain);
+                    weighted = weight.mul_add(products[tap * inputs + input].load(simd), weighted);
+                }
+                let sum = |lanes: f32x16<_>| lanes.to_array().iter().copied().map(f64::from).sum::<f64>();
+                totals[input] = sum(plain);
+                totals[inputs + input] = sum(weighted);
+            }
+        });
         totals
     }
 }

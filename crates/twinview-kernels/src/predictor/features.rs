@@ -36,6 +36,11 @@ impl Grid {
         Self { channels: shape.out_channels, height: shape.out_height(), width: shape.out_width() }
     }
 
+    /// Rows of `width` features.
+    pub(crate) fn of_rows(width: usize) -> Self {
+        Self { channels: width, height: 1, width: 1 }
+    }
+
     pub(crate) fn positions(&self) -> usize {
         self.height * self.width
     }
@@ -95,10 +100,10 @@ pub(super) struct RowProducts {
 
 /// Gradients that need the features.
 pub(super) struct WeightGradients {
-    /// `[features, bottleneck]`.
-    pub(super) hidden: Vec<f32>,
-    /// `[bottleneck and the bias, features]`.
-    pub(super) output: Vec<f32>,
+    /// [As those into the bottleneck](Weights::hidden).
+    pub(super) hidden: Buffer<Line>,
+    /// [As those out of it](Weights::output), the bias's behind them.
+    pub(super) output: Buffer<Line>,
     /// What the features' normalisation needs on the way back.
     pub(super) sums: GradientSums,
 }
@@ -149,7 +154,7 @@ impl<'a> Features<'a> {
 
     /// Rows of `width` features that are not normalised, [in the order](to_activations) of activations of one position.
     pub(crate) fn plain(level: Level, width: usize, values: &'a [Line], chunks: &'a [Chunk], groups: usize) -> Self {
-        let grid = Grid { channels: width, height: 1, width: 1 };
+        let grid = Grid::of_rows(width);
         let [mean, scale, shift] = [0.0, 1.0, 0.0].map(|value| pack::channels(&vec![value; width]));
         let normalisations = vec![Centred { mean, scale, shift }; groups];
         Self { level, grid, values, chunks, normalisations }
@@ -260,11 +265,7 @@ impl<'a> Features<'a> {
             });
         });
         drop(outs);
-        WeightGradients {
-            hidden: weights.hidden_rows(self.level, &hidden),
-            output: weights.output_rows(self.level, &output),
-            sums: self.sums_of_channels(&sums),
-        }
+        WeightGradients { hidden, output, sums: self.sums_of_channels(&sums) }
     }
 
     /// Adds a group's part of the gradients of a few bricks.

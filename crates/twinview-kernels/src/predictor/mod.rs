@@ -14,8 +14,8 @@ mod weights;
 
 use fearless_simd::{Level, dispatch};
 
-pub(crate) use self::features::Features;
-use self::features::Left;
+pub(crate) use self::features::{Features, Grid};
+use self::features::{Left, RowProducts, WeightGradients};
 use self::weights::Weights;
 use crate::backward::{Above, GradientSums, Onward};
 use crate::cosine::{Pair, dot_and_squares, target_row};
@@ -48,17 +48,55 @@ pub(crate) struct Gradients {
     pub(crate) output_bias: Vec<f32>,
 }
 
-/// The way on to the features' gradient.
-pub(crate) struct FeatureGradient<'a> {
+/// What is made of a predictor's weights alone.
+pub(crate) struct Prepared {
+    weights: Weights,
+    /// `W Wᵀ`.
+    gram: Vec<f32>,
+}
+
+impl Prepared {
+    /// For features of `grid`.
+    pub(crate) fn new(level: Level, grid: Grid, parameters: &Parameters) -> Self {
+        let (weights, gram) = Weights::new(level, grid, parameters);
+        let (channels, bias) = (parameters.hidden_bias.len(), parameters.output_bias);
+        let [square, ..] = dispatch!(level, simd => dot_and_squares(simd, bias, bias));
+        let of_bias = gram[channels * channels..].iter().copied().chain([square]);
+        Self { gram: with_column(&gram, channels, of_bias), weights }
+    }
+}
+
+/// The way back, come as far as the features.
+pub(crate) struct AtFeatures<'a> {
+    level: Level,
     features: &'a Features<'a>,
     weights: &'a Weights,
     left: Left,
-    sums: GradientSums,
+    of_weights: WeightGradients,
+    hidden_bias: Vec<f32>,
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
 }
 
-impl Above for FeatureGradient<'_> {
+impl AtFeatures<'_> {
+    /// Gradients of the parameters.
+    pub(crate) fn gradients(&self) -> Gradients {
+        let WeightGradients { hidden, output, .. } = &self.of_weights;
+        let mut output_weight = self.weights.output_rows(self.level, output);
+        Gradients {
+            hidden_weight: self.weights.hidden_rows(self.level, hidden),
+            hidden_bias: self.hidden_bias.clone(),
+            gamma: self.gamma.clone(),
+            beta: self.beta.clone(),
+            output_bias: output_weight.split_off(self.hidden_bias.len() * self.features.grid.features()),
+            output_weight,
+        }
+    }
+}
+
+impl Above for &AtFeatures<'_> {
     fn sums(&self) -> &GradientSums {
-        &self.sums
+        &self.of_weights.sums
     }
 
     fn onward(self, onward: &impl Onward) -> (Buffer<Line>, Vec<f64>) {
@@ -83,13 +121,17 @@ pub(crate) struct Tape {
 }
 
 /// The mean negative cosine similarity of `features`' predictions and their targets. `layout` is that of the bottleneck.
-pub(crate) fn forward(level: Level, features: &Features, parameters: &Parameters, layout: Layout) -> (f32, Tape) {
-    let Parameters { hidden_bias, gamma, beta, output_bias, .. } = *parameters;
+pub(crate) fn forward(
+    level: Level,
+    features: &Features,
+    parameters: &Parameters,
+    Prepared { weights, gram }: Prepared,
+    layout: Layout,
+) -> (f32, Tape) {
+    let Parameters { hidden_bias, gamma, beta, .. } = *parameters;
     let channels = layout.channels;
     let each = channels + 1;
-    let weights = Weights::new(level, features.grid, parameters);
-    let (products, gram) = rayon::join(|| features.products(&weights, hidden_bias), || weights.gram(level));
-    let features::RowProducts { hidden, toward, sums } = products;
+    let RowProducts { hidden, toward, sums } = features.products(&weights, hidden_bias);
     let normalisations = layout.normalisations(level, &hidden, gamma, beta);
     let mut bottleneck = Vec::with_capacity(layout.rows * each);
     for row in layout.forward(&hidden, &normalisations).chunks_exact(channels) {
@@ -97,8 +139,6 @@ pub(crate) fn forward(level: Level, features: &Features, parameters: &Parameters
         bottleneck.push(1.0);
     }
     let toward = with_column(&toward, channels, sums.iter().map(|[dot, _]| *dot));
-    let [square, ..] = dispatch!(level, simd => dot_and_squares(simd, output_bias, output_bias));
-    let gram = with_column(&gram, channels, gram[channels * channels..].iter().copied().chain([square]));
     let along = rows_by_panels(level, &bottleneck, &Panels::new(&gram, each), &[]);
 
     let pairs: Vec<Pair> = (0..layout.rows)
@@ -122,14 +162,14 @@ fn with_column(matrix: &[f32], columns: usize, values: impl Iterator<Item = f32>
     matrix.chunks_exact(columns).zip(values).flat_map(|(row, value)| row.iter().copied().chain([value])).collect()
 }
 
-/// Gradients of `scale` times the loss.
+/// The way back from `scale` times the loss.
 pub(crate) fn backward<'a>(
     level: Level,
     features: &'a Features,
     layout: Layout,
     tape: &'a Tape,
     scale: f32,
-) -> (Gradients, FeatureGradient<'a>) {
+) -> AtFeatures<'a> {
     let (rows, channels) = (layout.rows, layout.channels);
     let (each, inner) = (channels + 1, channels.next_multiple_of(LANES));
     let columns = inner + each;
@@ -154,10 +194,7 @@ pub(crate) fn backward<'a>(
     }
     let left = Left::new(features, &left, columns, inner);
     let squares = columns_by_columns(level, &tape.bottleneck, each, &along, each);
-    let features::WeightGradients { hidden: hidden_weight, output: mut output_weight, sums } =
-        features.weight_gradients(&tape.weights, &left, &squares);
-    let output_bias = output_weight.split_off(channels * features.grid.features());
+    let of_weights = features.weight_gradients(&tape.weights, &left, &squares);
     let hidden_bias = column_sums(&hidden, channels);
-    let gradients = Gradients { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias };
-    (gradients, FeatureGradient { features, weights: &tape.weights, left, sums })
+    AtFeatures { level, features, weights: &tape.weights, left, of_weights, hidden_bias, gamma, beta }
 }

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::Parameters;
 use super::features::Grid;
-use crate::product::{block_of, steps};
-use crate::tile::{Finish, LANES, Line, Start, panel, transpose};
+use crate::product::block_of;
+use crate::tile::{Finish, LANES, Line, Start, Step, panel, transpose};
 use crate::workspace::{Buffer, zeros};
 
 /// Bricks of a range, whose products are summed before the sums go back to memory: a panel of their lines stays in the
@@ -30,16 +30,19 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    pub(super) fn new(level: Level, grid: Grid, parameters: &Parameters) -> Self {
+    /// They, and `W Wᵀ` of those out of the bottleneck with the bias below, but for the bias's own column:
+    /// `[bottleneck and one, bottleneck]`.
+    pub(super) fn new(level: Level, grid: Grid, parameters: &Parameters) -> (Self, Vec<f32>) {
         let channels = parameters.hidden_bias.len();
         let (blocks, each) = (channels.div_ceil(LANES), channels + 1);
         let mut ranges = Buffer::new(2 * grid.bricks() * blocks * LANES);
         let mut hidden = Buffer::new(grid.bricks() * blocks * LANES);
         let mut output = Buffer::new(grid.bricks() * each);
+        let mut squares: Buffer<Line> = Buffer::new(grid.bricks().div_ceil(DEPTH) * blocks * each);
         let of_range = DEPTH * blocks * LANES;
         let tasks = ranges.par_chunks_mut(2 * of_range).zip(hidden.par_chunks_mut(of_range));
-        let tasks = tasks.zip(output.par_chunks_mut(DEPTH * each)).enumerate().with_max_len(1);
-        tasks.for_each(|(range, ((lines, hidden), output))| {
+        let tasks = tasks.zip(output.par_chunks_mut(DEPTH * each)).zip(squares.par_chunks_mut(blocks * each));
+        tasks.enumerate().with_max_len(1).for_each(|(range, (((lines, hidden), output), squares))| {
             let bricks = range * DEPTH..range * DEPTH + output.len() / each;
             let (inward, outward) = lines.split_at_mut(lines.len() / 2);
             dispatch!(level, simd => {
@@ -59,9 +62,10 @@ impl Weights {
                         outward[first..first + LANES].copy_from_slice(&transpose(simd, &tile));
                     }
                 }
+                squares_of(simd, output, outward, each, squares);
             });
         });
-        Self { grid, channels, ranges, hidden, output }
+        (Self { grid, channels, ranges, hidden, output }, gram(&squares, channels))
     }
 
     fn blocks(&self) -> usize {
@@ -93,28 +97,6 @@ impl Weights {
     /// The output's bias.
     pub(super) fn bias(&self, brick: usize) -> &Line {
         &self.output(brick)[self.channels]
-    }
-
-    /// `W Wᵀ`, with the bias below `W`, but for the bias's own column: `[bottleneck and one, bottleneck]`.
-    pub(super) fn gram(&self, level: Level) -> Vec<f32> {
-        let (each, blocks) = (self.channels + 1, self.blocks());
-        let mut sums: Buffer<Line> = Buffer::new(blocks * each);
-        sums.par_chunks_exact_mut(each).enumerate().with_max_len(1).for_each(|(block, sums)| {
-            let ranges = self.ranges().zip(self.output.chunks(DEPTH * each));
-            for (range, (lines, source)) in ranges.enumerate() {
-                let lines = &lines[lines.len() / 2..];
-                let lines = &lines[block * (lines.len() / blocks)..][..lines.len() / blocks];
-                let start = if range == 0 { Start::Same(Line::ZERO) } else { Start::Held };
-                dispatch!(level, simd => panel(simd, start, lines, &steps(source, each), Finish::Keep, sums));
-            }
-        });
-        let mut gram = vec![0.0; each * self.channels];
-        for (block, lines) in sums.chunks_exact(each).enumerate() {
-            for (row, line) in gram.chunks_exact_mut(self.channels).zip(lines) {
-                line.write(&mut row[block * LANES..]);
-            }
-        }
-        gram
     }
 
     /// Lines that lie as [`hidden`](Self::hidden) as rows, `[feature][bottleneck]`.
@@ -161,6 +143,40 @@ impl Weights {
         });
         out
     }
+}
+
+/// A range's part of `W Wᵀ`, `[block of columns][row]`, from the block's first row on: it is symmetric.
+#[inline(always)]
+fn squares_of<S: Simd>(simd: S, output: &[Line], outward: &[Line], each: usize, squares: &mut [Line]) {
+    let panels = outward.chunks_exact(output.len() / each * LANES);
+    for (block, (squares, panel_lines)) in squares.chunks_exact_mut(each).zip(panels).enumerate() {
+        let first = block * LANES;
+        let bricks = output.chunks_exact(each).enumerate();
+        let steps: Vec<_> =
+            bricks.map(|(brick, lines)| Step { source: &lines[first..], weight: brick * LANES }).collect();
+        panel(simd, Start::Same(Line::ZERO), panel_lines, &steps, Finish::Keep, &mut squares[first..]);
+    }
+}
+
+/// `W Wᵀ` from the parts of all ranges.
+fn gram(squares: &[Line], channels: usize) -> Vec<f32> {
+    let (each, blocks) = (channels + 1, channels.div_ceil(LANES));
+    let mut gram = vec![0.0; each * channels];
+    for block in 0..blocks {
+        for row in block * LANES..each {
+            let mut sum = [0.0; LANES];
+            for squares in squares.chunks_exact(blocks * each) {
+                sum.iter_mut().zip(squares[block * each + row].0).for_each(|(sum, square)| *sum += square);
+            }
+            for (column, sum) in (block * LANES..channels).zip(sum) {
+                gram[row * channels + column] = sum;
+                if row < channels {
+                    gram[column * channels + row] = sum;
+                }
+            }
+        }
+    }
+    gram
 }
 
 /// The weights out of the bottleneck and the bias that meet `bricks`, `[brick][bottleneck and one]`.

@@ -209,14 +209,15 @@ impl Layer<'_> {
     fn weights(&self, input: &[Line], gradient: &[Line]) -> Vec<f32> {
         let Batch { level, chunks, groups } = self.batch;
         let affines = Affine::identities(self.shape.in_channels, groups);
-        let products = Products::new(level, self.shape, input, gradient, chunks, groups);
+        let products = Products::new(level, self.shape, input, gradient, chunks);
         products.weights(&affines, &TapSums::none(self.shape, groups))
     }
 
     /// Gradient of the input of a 3 × 3 convolution.
     fn input(&self, gradient: &[Line], onward: &impl backward::Onward) -> (Buffer<Line>, GradientSums) {
         let Batch { level, chunks, groups } = self.batch;
-        let (out, sums) = backward::input(level, self.shape, self.parameters.weight, gradient, chunks, onward);
+        let weights = pack::backward(level, self.shape, self.parameters.weight);
+        let (out, sums) = backward::input(level, self.shape, &weights, gradient, chunks, onward);
         (out, by_group(&sums, onward.sums(), chunks, groups))
     }
 }
@@ -272,8 +273,8 @@ pub(crate) fn backward(
     gradients.reverse();
     let images = with_images.then(|| {
         let shape = &shapes.stem;
-        let weight = stem.parameters.weight;
-        let (back, _) = backward::input(batch.level, shape, weight, &through, batch.chunks, &NoLayer);
+        let weights = pack::backward(batch.level, shape, stem.parameters.weight);
+        let (back, _) = backward::input(batch.level, shape, &weights, &through, batch.chunks, &NoLayer);
         let maps = Affine::identities(shape.in_channels, batch.groups);
         to_images(batch.level, shape.in_channels, shape.in_positions(), &back, batch.chunks, &maps)
     });

@@ -9,7 +9,7 @@ use crate::dataset::Images;
 use crate::embedding::extract;
 use crate::method::{Network, Views};
 use crate::optim::{LearningRate, Optimizer, Progress};
-use crate::training::{Device, Pretraining, labels_of, to_tensor};
+use crate::training::{Device, Pretraining, awake, labels_of, to_tensor};
 use crate::{Error, Result};
 
 /// Steps before the clock counts: memory is mapped and caches are warm after them.
@@ -111,10 +111,12 @@ pub fn benchmark(
         maker.make(images, batch, &mut pixels)?;
         let pixels = pixels.clone();
         marks[1] = Instant::now();
-        let loss = step(&model, pixels, batch);
-        loss.clone().into_scalar::<f32>();
-        marks[2] = Instant::now();
-        let gradients = loss.backward();
+        let gradients = awake(|| {
+            let loss = step(&model, pixels, batch);
+            loss.clone().into_scalar::<f32>();
+            marks[2] = Instant::now();
+            loss.backward()
+        });
         marks[3] = Instant::now();
         model = method.after_update(optimizer.step(rate, model, gradients), progress);
         marks[4] = Instant::now();
@@ -130,8 +132,8 @@ pub fn benchmark(
             begun = Instant::now();
         }
         let views = views?;
-        let loss = step(&model, views.pixels, &views.batch);
-        model = method.after_update(optimizer.step(rate, model, loss.backward()), progress);
+        let gradients = awake(|| step(&model, views.pixels, &views.batch).backward());
+        model = method.after_update(optimizer.step(rate, model, gradients), progress);
     }
     let training = begun.elapsed().as_secs_f64() / steps as f64;
 

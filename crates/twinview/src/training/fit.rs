@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 
-use super::{Checkpoint, Context, Plan, Position, RunDir, shown};
+use super::{Checkpoint, Context, Plan, Position, RunDir, awake, shown};
 use crate::augment::{Batch, Prefetch, ViewBatch, ViewMaker};
 use crate::backbone::{TorchNames, load_state_dict, state_dict};
 use crate::dataset::Images;
@@ -144,18 +144,21 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
             let (size, batch) = batch?;
             // It may hold all that lay between the batch before and its loss.
             drop(watched.take());
-            let outcome = task.step(&model, batch, progress);
-            let value = f64::from(outcome.loss.clone().into_scalar::<f32>());
-            if !value.is_finite() {
-                let step = position.step + 1;
-                let message = format!("the loss became {value} at step {step}; try a lower learning rate");
-                return Err(Error::Config(message));
-            }
-            gradients.add(&model, outcome.loss.div_scalar(share as f32).backward());
+            let value;
+            (value, watched) = awake(|| {
+                let outcome = task.step(&model, batch, progress);
+                let value = f64::from(outcome.loss.clone().into_scalar::<f32>());
+                if !value.is_finite() {
+                    let step = position.step + 1;
+                    let message = format!("the loss became {value} at step {step}; try a lower learning rate");
+                    return Err(Error::Config(message));
+                }
+                gradients.add(&model, outcome.loss.div_scalar(share as f32).backward());
+                Ok((value, outcome.watched))
+            })?;
             images += size;
             loss_sum += value;
             position.loss_sum += value;
-            watched = outcome.watched;
         }
         let Some(gradients) = gradients.take() else { break };
         let rate = LearningRate { base: plan.learning_rate, factor: plan.schedule.factor(progress) };

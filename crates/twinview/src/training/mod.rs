@@ -25,6 +25,7 @@
 //! # Ok::<(), twinview::Error>(())
 //! ```
 
+mod awake;
 mod checkpoint;
 mod fit;
 #[cfg(test)]
@@ -42,6 +43,7 @@ mod shown;
 mod supervised;
 mod watch;
 
+pub(crate) use awake::awake;
 pub use checkpoint::{Checkpoint, Position};
 pub use knn_probe::KnnProbe;
 pub use linear_probe::fit_linear_head;
