@@ -93,7 +93,7 @@ impl Tape {
         Features::new(self.level, &self.shapes[last], &self.values[last], &self.chunks, normalisation)
     }
 
-    /// The weights of the blocks whose input's gradient is needed, in the order of the way back's products.
+    /// The weights of the blocks whose input's gradient is needed, from the first block on, each [packed](pack::backward) for it.
     pub(crate) fn packed(&self, blocks: &[BlockParameters], with_input: bool) -> Vec<Buffer<Line>> {
         let needed = self.shapes.iter().zip(blocks).skip(usize::from(!with_input));
         needed.map(|(shape, block)| pack::backward(self.level, shape, block.weight)).collect()
