@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use twinview::Result;
 use twinview::experiment;
 use twinview::tracking::{Detail, Reporter, Terminal, Tracking};
-use twinview::training::Context;
+use twinview::training::{Context, Device, cpu, name_of};
 
 use crate::args::ReportArgs;
 use crate::tui::Tui;
@@ -16,6 +16,7 @@ use crate::{output, settings, stop};
 /// Does `work`; `recipe` may say where to log, and `advice` how to go on after an interruption.
 pub(crate) fn with_context<T>(
     args: &ReportArgs,
+    device: &Device,
     recipe: Option<&Path>,
     advice: &str,
     work: impl FnOnce(&mut Context<'_>) -> Result<T>,
@@ -24,7 +25,10 @@ pub(crate) fn with_context<T>(
     let interrupt = stop::on_request()?;
     let mut reporter = reporter(args, &interrupt);
     let mut context =
-        Context { device: settings::device(), interrupt: &interrupt, reporter: &mut *reporter, tracking: &tracking };
+        Context { device: device.clone(), interrupt: &interrupt, reporter: &mut *reporter, tracking: &tracking };
+    if *device != cpu() {
+        context.reporter.message(&format!("on {}", name_of(device)));
+    }
     work(&mut context).map_err(|error| stop::with_advice(error, advice))
     // The reporter ends here, and gives a screen back that it took, before the result is printed.
 }

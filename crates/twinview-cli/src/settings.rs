@@ -1,7 +1,7 @@
 //! What commands share.
 
 use twinview::dataset::Dataset;
-use twinview::training::{Device, Origin, cpu};
+use twinview::training::Origin;
 
 /// The program's version, with the commit it was built from where that is known.
 pub(crate) const VERSION: &str = env!("TWINVIEW_VERSION");
@@ -9,11 +9,6 @@ pub(crate) const VERSION: &str = env!("TWINVIEW_VERSION");
 /// What runs on `dataset` note of where they come from.
 pub(crate) fn origin(dataset: &Dataset) -> Origin {
     Origin::new(VERSION, dataset)
-}
-
-/// Where tensors live, with automatic differentiation.
-pub(crate) fn device() -> Device {
-    cpu()
 }
 
 /// The command as it was typed, for reports.

@@ -1,6 +1,7 @@
 //! The stack composed of Burn's own operations: for other devices, and as the reference in tests.
 
 use burn::tensor::{Device, Tensor, TensorData, activation::relu, module::conv2d, ops::ConvOptions};
+use rayon::prelude::*;
 
 use crate::layout::Pixel;
 use crate::operation::Block;
@@ -24,32 +25,47 @@ pub(crate) fn conv_relu_bn_stack(
     blocks: &[Block],
     groups: usize,
 ) -> (Tensor<2>, Vec<BatchStatistics>) {
-    with_activation(input, blocks, groups, |_, _, values| relu(values))
+    with_activation(input, blocks, groups, |_, values| relu(values))
 }
 
-/// The same with another activation, which is told the block and the group.
+/// The same with another activation, which is told the block.
 pub(crate) fn with_activation(
     input: Tensor<4>,
     blocks: &[Block],
     groups: usize,
-    activation: impl Fn(usize, usize, Tensor<4>) -> Tensor<4>,
+    activation: impl Fn(usize, Tensor<4>) -> Tensor<4>,
 ) -> (Tensor<2>, Vec<BatchStatistics>) {
-    let mut parts = input.chunk(groups, 0);
-    let mut statistics = Vec::with_capacity(blocks.len());
+    assert!(groups > 0 && input.dims()[0].is_multiple_of(groups), "a batch of {groups} equal groups");
+    let (mut values, mut statistics) = (input, Vec::with_capacity(blocks.len()));
     for (index, block) in blocks.iter().enumerate() {
-        let channels = block.gamma.dims()[0];
-        let (mut means, mut variances) = (Vec::new(), Vec::new());
-        for (group, part) in parts.iter_mut().enumerate() {
-            let values = activation(index, group, convolve(part.clone(), block));
-            let mean = values.clone().mean_dims(&[0, 2, 3]);
-            let variance = (values.clone() - mean.clone()).square().mean_dims(&[0, 2, 3]);
-            means.push(mean.clone().inner().reshape([1, channels]));
-            variances.push(variance.clone().inner().reshape([1, channels]));
-            *part = normalise(values, mean, variance, block);
-        }
-        statistics.push(BatchStatistics { mean: Tensor::cat(means, 0), variance: Tensor::cat(variances, 0) });
+        let active = activation(index, convolve(values, block));
+        let (normalised, of_block) = normalise_by_batch(active, &block.gamma, &block.beta, block.epsilon, groups);
+        values = normalised;
+        statistics.push(of_block);
     }
-    (Tensor::cat(parts, 0).flatten(1, 3), statistics)
+    (values.flatten(1, 3), statistics)
+}
+
+/// `values`, `[batch, channels, height, width]`, normalised by channel, each of the `groups` equal runs of images by its own
+/// statistics, which are returned.
+pub(crate) fn normalise_by_batch(
+    values: Tensor<4>,
+    gamma: &Tensor<1>,
+    beta: &Tensor<1>,
+    epsilon: f32,
+    groups: usize,
+) -> (Tensor<4>, BatchStatistics) {
+    let [images, channels, height, width] = values.dims();
+    let values = values.reshape([groups, images / groups, channels, height * width]);
+    let mean = values.clone().mean_dims(&[1, 3]);
+    let centred = values - mean.clone();
+    let variance = centred.clone().square().mean_dims(&[1, 3]);
+    let flat = |values: &Tensor<4>| values.clone().inner().reshape([groups, channels]);
+    let statistics = BatchStatistics { mean: flat(&mean), variance: flat(&variance) };
+    let by_channel = |values: &Tensor<1>| values.clone().reshape([1, 1, channels, 1]);
+    let scale = by_channel(gamma) / (variance + epsilon).sqrt();
+    let normalised = (centred * scale + by_channel(beta)).reshape([images, channels, height, width]);
+    (normalised, statistics)
 }
 
 /// See [`crate::conv_relu_bn_stack_inference`].
@@ -84,7 +100,7 @@ pub(crate) fn conv_relu_bn_stack_of_bytes(
     running: &[RunningStatistics],
 ) -> Vec<f32> {
     /// Images a pass: what lies between the blocks must fit the device's memory.
-    const BATCH: usize = 512;
+    const BATCH: usize = 2048;
     let device = blocks.first().expect("a stack has at least one block").weight.device().inner();
     of_bytes(pixels, size, BATCH, &device, |images| conv_relu_bn_stack_inference(images, blocks, running))
 }
@@ -101,9 +117,10 @@ pub(crate) fn of_bytes(
     assert!(each > 0 && pixels.len().is_multiple_of(each), "whole images of {each} values");
     let mut features = Vec::new();
     for bytes in pixels.chunks(batch * each) {
-        let values: Vec<f32> = bytes.iter().map(|byte| byte.value()).collect();
+        let values: Vec<f32> = bytes.par_iter().map(|byte| byte.value()).collect();
         let data = TensorData::new(values, [bytes.len() / each, channels, height, width]);
-        features.extend(infer(Tensor::from_data(data, device)).into_data_as::<f32>().iter::<f32>());
+        let made = infer(Tensor::from_data(data, device)).into_data_as::<f32>();
+        features.extend_from_slice(made.as_slice::<f32>().expect("values of f32"));
     }
     features
 }

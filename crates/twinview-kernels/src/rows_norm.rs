@@ -16,6 +16,7 @@ use burn_flex::FlexTensor;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
+use crate::composed::normalise_by_batch;
 use crate::network::{flat, fused, slice, tensor};
 use crate::normalise::{Affine, MOMENTS, Moments, add_brick, add_gradient_brick};
 use crate::product::block_of;
@@ -307,16 +308,9 @@ pub(crate) fn composed(
     beta: Tensor<1>,
     layout: Layout,
 ) -> (Tensor<2>, BatchStatistics) {
-    let (mut parts, mut means, mut variances) = (Vec::new(), Vec::new(), Vec::new());
-    for part in input.chunk(layout.groups, 0) {
-        let mean = part.clone().mean_dim(0);
-        let variance = (part.clone() - mean.clone()).square().mean_dim(0);
-        means.push(mean.clone().inner());
-        variances.push(variance.clone().inner());
-        let normalised = (part - mean) / (variance + layout.epsilon).sqrt();
-        parts.push(normalised * gamma.clone().unsqueeze() + beta.clone().unsqueeze());
-    }
-    let output = Tensor::cat(parts, 0);
-    let output = if layout.with_relu { activation::relu(output) } else { output };
-    (output, BatchStatistics { mean: Tensor::cat(means, 0), variance: Tensor::cat(variances, 0) })
+    let Layout { rows, channels, groups, epsilon, with_relu } = layout;
+    let values = input.reshape([rows, channels, 1, 1]);
+    let (output, statistics) = normalise_by_batch(values, &gamma, &beta, epsilon, groups);
+    let output = output.flatten(1, 3);
+    (if with_relu { activation::relu(output) } else { output }, statistics)
 }

@@ -11,6 +11,7 @@ use twinview::backbone::{Mode, TorchNames, load_state_dict, state_dict};
 use twinview::method::{Classifier, ClassifierConfig, Method, Network, SimSiam, Views, cross_entropy};
 use twinview::optim::{LearningRate, Optimizer, OptimizerConfig, Progress};
 use twinview::state::{Array, StateDict, Values};
+use twinview::training;
 
 const STEPS: u32 = 20;
 const BATCH: usize = 48;
@@ -104,24 +105,39 @@ fn check<M: TorchNames>(name: &str, mut model: M, learning_rate: f32, loss: impl
     }
 }
 
-#[test]
-fn simsiam_trains_as_in_pytorch() {
-    let device = Device::flex().autodiff();
+fn check_simsiam(device: &Device) {
     let method = SimSiam::default();
-    let network = Network::new(&BackboneConfig::article(), 2048, &method.heads(), 0, &device);
+    let network = Network::new(&BackboneConfig::article(), 2048, &method.heads(), 0, device);
     check("simsiam", filled(network), 0.05, |network, step| {
-        let views = Views { pixels: images(step, &[0, 1], &device), count: 2, labels: None };
+        let views = Views { pixels: images(step, &[0, 1], device), count: 2, labels: None };
         method.step(network, views, Progress { step: 0, steps: 1, steps_per_epoch: 1 }).loss
     });
 }
 
-#[test]
-fn classifier_trains_as_in_pytorch() {
-    let device = Device::flex().autodiff();
-    let model = filled(ClassifierConfig::article().init(&device));
+fn check_classifier(device: &Device) {
+    let model = filled(ClassifierConfig::article().init(device));
     check("classifier", model, 0.001, |model: &Classifier, step| {
         let labels: Vec<i32> = hashed(BATCH, 5000 + step).iter().map(|x| (x * 10.0) as i32).collect();
-        let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), &device);
-        cross_entropy(model.forward(images(step, &[0], &device), Mode::Train), labels)
+        let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), device);
+        cross_entropy(model.forward(images(step, &[0], device), Mode::Train), labels)
     });
+}
+
+#[test]
+fn simsiam_trains_as_in_pytorch() {
+    check_simsiam(&training::cpu());
+}
+
+#[test]
+fn classifier_trains_as_in_pytorch() {
+    check_classifier(&training::cpu());
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+#[ignore = "needs a graphics processor"]
+fn both_train_as_in_pytorch_on_a_graphics_processor() {
+    let device = training::DeviceName::Gpu(0).open().unwrap();
+    check_simsiam(&device);
+    check_classifier(&device);
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::shared::{BackboneArgs, DataArgs, MethodName, PresetName, RecipeArgs, ReportArgs, method_name};
+use super::shared::{BackboneArgs, DataArgs, DeviceArgs, MethodName, PresetName, RecipeArgs, ReportArgs, method_name};
 
 #[derive(Args)]
 pub(crate) struct MethodsArgs {
@@ -27,6 +27,8 @@ pub(crate) struct MethodsArgs {
     /// Run directory
     #[arg(long, value_name = "DIR", default_value = "runs/methods")]
     pub(crate) run: PathBuf,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
     /// Print the scores as JSON
@@ -60,6 +62,8 @@ pub(crate) struct LabelsArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
     pub(crate) report: ReportArgs,
     /// Print the scores as JSON
     #[arg(long)]
@@ -86,6 +90,8 @@ pub(crate) struct ReproduceArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) run: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
     pub(crate) report: ReportArgs,
     /// Print the report as JSON
     #[arg(long)]
@@ -109,6 +115,8 @@ pub(crate) struct BenchArgs {
     pub(crate) changes: Vec<String>,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// Images a step
     #[arg(long, default_value_t = 256)]
     pub(crate) batch: usize,

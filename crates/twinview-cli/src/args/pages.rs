@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::shared::{DataArgs, SplitName};
+use super::shared::{DataArgs, DeviceArgs, SplitName};
 
 #[derive(Args)]
 pub(crate) struct PageArgs {
@@ -14,6 +14,8 @@ pub(crate) struct PageArgs {
     pub(crate) run: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// Which images to show [default: test for classifiers and experiments that are over, pool otherwise]
     #[arg(long, value_enum)]
     pub(crate) split: Option<SplitName>,

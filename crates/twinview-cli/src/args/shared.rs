@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use twinview::Result;
 use twinview::backbone::Architecture;
 use twinview::dataset::Part;
 use twinview::experiment::{METHODS, method_recipe_on};
 use twinview::tracking::SinkKind;
+use twinview::training::{Device, DeviceName};
 
 /// Which dataset, and where it is.
 #[derive(Args, Clone)]
@@ -127,6 +129,21 @@ impl BackboneArgs {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         self.backbone.as_deref().unwrap_or(Architecture::NAMES[0])
+    }
+}
+
+/// Where networks run. Nothing of this is part of the run: it may be resumed elsewhere.
+#[derive(Args, Clone)]
+pub(crate) struct DeviceArgs {
+    /// Where networks run: cpu, or in a program built with --features wgpu also gpu, or gpu:1 for the second of several
+    #[arg(long, default_value_t)]
+    pub(crate) device: DeviceName,
+}
+
+impl DeviceArgs {
+    /// The device, ready to train.
+    pub(crate) fn open(&self) -> Result<Device> {
+        self.device.open()
     }
 }
 

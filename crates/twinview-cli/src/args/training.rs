@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::shared::{BackboneArgs, DataArgs, LabelArgs, MethodName, RecipeArgs, ReportArgs, method_name};
+use super::shared::{BackboneArgs, DataArgs, DeviceArgs, LabelArgs, MethodName, RecipeArgs, ReportArgs, method_name};
 
 /// What every training command takes.
 #[derive(Args)]
@@ -29,6 +29,8 @@ pub(crate) struct RunArgs {
     /// What all randomness comes from
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use twinview::embedding::Metric;
 use twinview::training::KnnProbe;
 
-use super::shared::{DataArgs, LabelArgs, SplitName};
+use super::shared::{DataArgs, DeviceArgs, LabelArgs, SplitName};
 
 #[derive(Args)]
 pub(crate) struct EvaluateArgs {
@@ -23,6 +23,8 @@ pub(crate) struct EvaluateArgs {
     pub(crate) labels: LabelArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// The split to evaluate on
     #[arg(long, value_enum, default_value = "test")]
     pub(crate) split: SplitName,
@@ -44,6 +46,8 @@ pub(crate) struct PredictArgs {
     pub(crate) weights: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// The images to name [default: pool, then test]
     #[arg(long, value_enum)]
     pub(crate) split: Option<SplitName>,
@@ -65,6 +69,8 @@ pub(crate) struct SelectArgs {
     pub(crate) count: usize,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// What the groups' first centres are drawn by
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -86,6 +92,8 @@ pub(crate) struct SearchArgs {
     pub(crate) count: usize,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// The images to search [default: pool]
     #[arg(long, value_enum)]
     pub(crate) split: Option<SplitName>,
@@ -122,6 +130,8 @@ pub(crate) struct EmbedArgs {
     pub(crate) weights: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// The images to embed [default: test where there are any, pool otherwise]
     #[arg(long, value_enum)]
     pub(crate) split: Option<SplitName>,

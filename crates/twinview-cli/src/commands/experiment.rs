@@ -15,6 +15,7 @@ use crate::{output, settings};
 
 /// Every arm of the article's comparison, and the report.
 pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
+    let device = args.device.open()?;
     let (preset, name) = preset(args.preset);
     let mut changes: Vec<String> = Vec::new();
     let asked = data::asked(args.dataset, args.data.as_deref(), args.recipe.recipe.as_deref());
@@ -26,10 +27,10 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
     let root = args.run.unwrap_or_else(|| format!("runs/reproduce-{name}").into());
     let dataset = data::open(&DataArgs { dataset: Some(recipe.dataset.clone()), data: args.data })?;
 
-    let comparison = with_context(&args.report, args.recipe.recipe.as_deref(), AGAIN, |context| {
+    let comparison = with_context(&args.report, &device, args.recipe.recipe.as_deref(), AGAIN, |context| {
         experiment::reproduce(&recipe, &dataset, &root, &settings::command_line(), settings::VERSION, context)
     })?;
-    pages::at_the_end(&root, &dataset, &args.report);
+    pages::at_the_end(&root, &dataset, &device, &args.report);
     if args.json {
         return output::line(format_args!("{:#}", comparison.to_json(&recipe)));
     }
@@ -44,6 +45,7 @@ pub(crate) fn reproduce(args: ReproduceArgs) -> Result<()> {
 
 /// A method and its controls at every budget of labels.
 pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
+    let device = args.device.open()?;
     let (name, pretraining) = match args.encoders.as_slice() {
         [] => (args.method.0.to_owned(), args.method.recipe(args.backbone.name()).into_owned()),
         runs => {
@@ -67,7 +69,7 @@ pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
     let recipe: LabelRecipe = merged(&base, args.recipe.recipe.as_deref(), &changes)?;
     let root = args.run.unwrap_or_else(|| format!("runs/labels-{name}").into());
     let dataset = data::open(&DataArgs { dataset: Some(recipe.dataset.clone()), data: args.data })?;
-    let curve = with_context(&args.report, args.recipe.recipe.as_deref(), AGAIN, |context| {
+    let curve = with_context(&args.report, &device, args.recipe.recipe.as_deref(), AGAIN, |context| {
         experiment::label_curve(
             &recipe,
             &args.encoders,
@@ -78,7 +80,7 @@ pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
             context,
         )
     })?;
-    pages::at_the_end(&root, &dataset, &args.report);
+    pages::at_the_end(&root, &dataset, &device, &args.report);
     if args.json {
         return output::line(format_args!("{:#}", serde_json::json!(curve)));
     }
@@ -93,6 +95,7 @@ pub(crate) fn labels(args: LabelsArgs) -> Result<()> {
 
 /// Every method under the same questions.
 pub(crate) fn methods(args: MethodsArgs) -> Result<()> {
+    let device = args.device.open()?;
     let names: Vec<&str> = if args.methods.is_empty() {
         METHODS.iter().map(|(name, _)| *name).collect()
     } else {
@@ -105,10 +108,10 @@ pub(crate) fn methods(args: MethodsArgs) -> Result<()> {
         labels: args.first_k,
         ..MethodsRecipe::new(&names, args.backbone.name(), Some(args.epochs), &args.changes)?
     };
-    let table = with_context(&args.report, None, AGAIN, |context| {
+    let table = with_context(&args.report, &device, None, AGAIN, |context| {
         experiment::method_table(&recipe, &dataset, &args.run, &settings::command_line(), settings::VERSION, context)
     })?;
-    pages::at_the_end(&args.run, &dataset, &args.report);
+    pages::at_the_end(&args.run, &dataset, &device, &args.report);
     if args.json {
         return output::line(format_args!("{:#}", serde_json::json!(table)));
     }
@@ -120,18 +123,19 @@ const AGAIN: &str = "run the same command again";
 
 /// Times the parts of a pretraining step.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    let device = args.device.open()?;
     let recipe: Recipe = merged(preset(args.recipe).0.toml(), None, &[])?;
     let method: Pretraining = merged(&args.method.recipe(args.backbone.name()), None, &args.changes)?;
     let settings = Pretraining { plan: recipe.pretraining.plan, ..method };
     let dataset = data::open(&args.data)?;
     settings.validate_for(&dataset.pool, dataset.train.len())?;
     let lengths = Lengths { batch: args.batch, steps: args.steps, extract: args.extract };
-    let times = benchmark(&settings, &dataset.pool, &dataset.train.labels, lengths, &settings::device())?;
+    let times = benchmark(&settings, &dataset.pool, &dataset.train.labels, lengths, &device)?;
     if args.json {
         return output::line(serde_json::json!(times));
     }
     output::line(format_args!(
-        "batch {} on {} threads, {} views an image\n\
+        "batch {} on {} ({} threads), {} views an image\n\
          views     {:>8.2} ms (mean)\n\
          forward   {:>8.2} ms\n\
          backward  {:>8.2} ms\n\
@@ -140,6 +144,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
          {:.0} images/s with views made before each step, {:.0} as training makes them\n\
          {:.0} images/s of feature extraction",
         times.batch,
+        times.device,
         times.threads,
         times.views,
         times.augment_ms_mean,

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use twinview::backbone::{Architecture, initialise, state_dict};
 use twinview::dataset::Dataset;
 use twinview::method::{Classifier, ClassifierConfig};
-use twinview::training::{self, HeadPlan, Plan, RunDir, SelfTraining, Statistics, fit_linear_head, open_weights};
+use twinview::training::{
+    self, Device, HeadPlan, Plan, RunDir, SelfTraining, Statistics, fit_linear_head, open_weights,
+};
 use twinview::weights::{Kind, Model, Weights, identify};
 use twinview::{Error, Result};
 
@@ -28,6 +30,7 @@ pub(crate) fn probe(args: ProbeArgs) -> Result<()> {
 }
 
 fn mlp_probe(args: ProbeArgs) -> Result<()> {
+    let device = args.run.device.open()?;
     let defaults = HeadPlan { statistics: Statistics::Fixed, plan: Plan::new(100, 32, 1e-3) };
     let settings = WithBackbone::settled(&args.run, &defaults, &args.backbone, "plan.")?;
     let plan = &settings.plan;
@@ -35,7 +38,7 @@ fn mlp_probe(args: ProbeArgs) -> Result<()> {
     let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, plan.plan.seed)?;
     plan.validate_for(&split.images)?;
     let hidden = Some(ClassifierConfig::ARTICLE_HIDDEN);
-    let model = start(&args, &weights, &dataset, hidden, &settings.backbone, plan.plan.seed)?;
+    let model = start(&args, &device, &weights, &dataset, hidden, &settings.backbone, plan.plan.seed)?;
     let config = Config {
         command: "probe",
         dataset: &dataset.name,
@@ -45,7 +48,7 @@ fn mlp_probe(args: ProbeArgs) -> Result<()> {
         plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
-    with_context(&args.run, &run, &dataset, |context| {
+    with_context(&args.run, &device, &run, &dataset, |context| {
         if weights.is_none() && plan.statistics == Statistics::Fixed {
             training::calibrate(&model.backbone, &dataset.pool, plan.plan.seed)?;
         }
@@ -66,6 +69,7 @@ fn weights_and_data(args: &ProbeArgs) -> Result<(Option<Weights>, Dataset)> {
 /// A classifier with the encoder of `weights`, or with a random one of the kind `backbone`.
 fn start(
     args: &ProbeArgs,
+    device: &Device,
     weights: &Option<Weights>,
     dataset: &Dataset,
     hidden: Option<usize>,
@@ -75,14 +79,14 @@ fn start(
     let Some(weights) = weights else {
         let (architecture, images) = (backbone.clone().unwrap_or_default(), &dataset.pool);
         architecture.validate_for(images.height(), images.width())?;
-        return Ok(random(dataset, &architecture, hidden, seed));
+        return Ok(random(dataset, device, &architecture, hidden, seed));
     };
     let found = identify(weights)?.backbone;
     if backbone.as_ref().is_some_and(|backbone| *backbone != found.architecture) {
         let message = format!("weights of {found}; the setting backbone asks for another. Leave it out with --weights");
         return Err(Error::format(&weights.path, message));
     }
-    with_backbone(random(dataset, &found.architecture, hidden, seed), weights, args.run.report.quiet)
+    with_backbone(random(dataset, device, &found.architecture, hidden, seed), weights, args.run.report.quiet)
 }
 
 /// What a linear probe depends on.
@@ -102,12 +106,13 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
                        Leave out --epochs, --batch-size, --learning-rate, --recipe and --set, or use --head mlp";
         return Err(Error::Config(message.into()));
     }
+    let device = args.run.device.open()?;
     let defaults = LinearPlan { head: "linear".to_owned(), seed: 0 };
     let settings = WithBackbone::settled(&args.run, &defaults, &args.backbone, "")?;
     let seed = settings.plan.seed;
     let (weights, dataset) = weights_and_data(&args)?;
     let Labelled { split, chosen, .. } = Labelled::of(&dataset, &args.labels, seed)?;
-    let model = start(&args, &weights, &dataset, None, &settings.backbone, seed)?;
+    let model = start(&args, &device, &weights, &dataset, None, &settings.backbone, seed)?;
     let config = Config {
         command: "probe",
         dataset: &dataset.name,
@@ -117,7 +122,7 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
         plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
-    with_context(&args.run, &run, &dataset, |context| {
+    with_context(&args.run, &device, &run, &dataset, |context| {
         let (model, choice) = fit_linear_head(model, &dataset.pool, &split, seed)?;
         if let (c, Some(accuracy)) = (choice.c, choice.accuracy) {
             let text = format!("penalty C = {c:.4}, {accuracy:.3} of {} labels right in cross-validation", split.len());
@@ -129,6 +134,7 @@ fn linear_probe(args: ProbeArgs) -> Result<()> {
 
 /// All of a pretrained network on labels.
 pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
+    let device = args.run.device.open()?;
     let plan: Plan = settled(&args.run, FINETUNE, "")?;
     let weights = open_weights(&args.weights)?;
     let dataset = data::open_for(&args.run.data, &weights)?;
@@ -143,14 +149,14 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
         plan: &plan,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
-    with_context(&args.run, &run, &dataset, |context| {
-        let model = match classifier(&dataset, &weights)? {
+    with_context(&args.run, &device, &run, &dataset, |context| {
+        let model = match classifier(&dataset, &device, &weights)? {
             Some(model) => model,
             // A head that begins at random would shake the encoder before it knows anything (Kumar et al. 2022,
             // arXiv 2202.10054).
             None => {
                 let architecture = identify(&weights)?.backbone.architecture;
-                let model = random(&dataset, &architecture, None, plan.seed);
+                let model = random(&dataset, &device, &architecture, None, plan.seed);
                 let model = with_backbone(model, &weights, args.run.report.quiet)?;
                 fit_linear_head(model, &dataset.pool, &split, plan.seed)?.0
             }
@@ -161,12 +167,13 @@ pub(crate) fn finetune(args: FinetuneArgs) -> Result<()> {
 
 /// A classifier on its own predictions.
 pub(crate) fn selftrain(args: SelftrainArgs) -> Result<()> {
+    let device = args.run.device.open()?;
     let plan: SelfTraining = settled(&args.run, SELFTRAIN, "")?;
     let dataset = data::open_for(&args.run.data, &open_weights(&args.weights[0])?)?;
     let images = &dataset.pool;
     let Labelled { split, indices, chosen } = Labelled::of(&dataset, &args.labels, plan.plan.seed)?;
     plan.validate_for(images)?;
-    let teachers = args.weights.iter().map(|path| teacher(&dataset, path)).collect::<Result<Vec<_>>>()?;
+    let teachers = args.weights.iter().map(|path| teacher(&dataset, &device, path)).collect::<Result<Vec<_>>>()?;
     let names: Vec<String> = args.weights.iter().map(|path| path.display().to_string()).collect();
     let config = Config {
         command: "selftrain",
@@ -178,17 +185,17 @@ pub(crate) fn selftrain(args: SelftrainArgs) -> Result<()> {
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
     let labelled: Vec<(usize, u8)> = indices.into_iter().zip(split.labels).collect();
-    with_context(&args.run, &run, &dataset, |context| {
+    with_context(&args.run, &device, &run, &dataset, |context| {
         // A copy would share its running statistics with the teacher.
-        let student = teacher(&dataset, &args.weights[0])?;
+        let student = teacher(&dataset, &device, &args.weights[0])?;
         training::self_train(student, &teachers, images, &labelled, &plan, &run, context).map(drop)
     })
 }
 
 /// The classifier in `path`, which must tell the classes of `dataset` apart.
-fn teacher(dataset: &Dataset, path: &Path) -> Result<Classifier> {
+fn teacher(dataset: &Dataset, device: &Device, path: &Path) -> Result<Classifier> {
     let weights = open_weights(path)?;
-    let model = classifier(dataset, &weights)?;
+    let model = classifier(dataset, device, &weights)?;
     model.ok_or_else(|| {
         let message = format!(
             "no classifier of the {} classes of {}; make one with twinview probe or finetune",
@@ -200,9 +207,15 @@ fn teacher(dataset: &Dataset, path: &Path) -> Result<Classifier> {
 }
 
 /// A classifier of random weights for `dataset`.
-fn random(dataset: &Dataset, architecture: &Architecture, hidden: Option<usize>, seed: u64) -> Classifier {
+fn random(
+    dataset: &Dataset,
+    device: &Device,
+    architecture: &Architecture,
+    hidden: Option<usize>,
+    seed: u64,
+) -> Classifier {
     let config = ClassifierConfig::for_images(&dataset.train.images, dataset.class_names.len(), architecture);
-    initialise(ClassifierConfig { hidden, ..config }.init(&settings::device()), seed)
+    initialise(ClassifierConfig { hidden, ..config }.init(device), seed)
 }
 
 /// `model` with the backbone of `weights`; says what was loaded unless `quiet`.
@@ -215,11 +228,11 @@ fn with_backbone(model: Classifier, weights: &Weights, quiet: bool) -> Result<Cl
 }
 
 /// The classifier that `weights` are, if it tells the classes of `dataset` apart.
-fn classifier(dataset: &Dataset, weights: &Weights) -> Result<Option<Classifier>> {
+fn classifier(dataset: &Dataset, device: &Device, weights: &Weights) -> Result<Option<Classifier>> {
     let Kind { model, backbone } = identify(weights)?;
     let Model::Classifier { hidden, classes, .. } = model else { return Ok(None) };
     if classes != dataset.class_names.len() {
         return Ok(None);
     }
-    Ok(Some(training::load_weights(random(dataset, &backbone.architecture, hidden, 0), weights)?.0))
+    Ok(Some(training::load_weights(random(dataset, device, &backbone.architecture, hidden, 0), weights)?.0))
 }

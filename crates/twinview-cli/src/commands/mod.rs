@@ -16,13 +16,13 @@ use twinview::embedding::{Matrix, Umap, extract, write_csv, write_npy};
 use twinview::evaluation::{ClassificationReport, ConfusionMatrix};
 use twinview::method::{Classifier, ClassifierConfig};
 use twinview::report::{Prediction, figures};
-use twinview::training::{KnnProbe, load_backbone, load_weights, logits, open_weights, predict};
+use twinview::training::{Device, KnnProbe, load_backbone, load_weights, logits, open_weights, predict};
 use twinview::weights::{Kind, Model, Weights, identify, onnx};
 use twinview::{Error, Result, files};
 
 use self::train::Labelled;
 use crate::args::{ConvertArgs, EmbedArgs, EvaluateArgs, PredictArgs, SplitName};
-use crate::{output, settings};
+use crate::output;
 
 /// Scores a classifier, or an encoder by its neighbours.
 pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
@@ -35,7 +35,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
             "--first-k, --stratified and --chosen choose images that vote; they need --knn".into(),
         ));
     }
-    let model = classifier(&weights, "or ask with --knn 20", args.json)?;
+    let model = classifier(&weights, &args.device.open()?, "or ask with --knn 20", args.json)?;
     let dataset = data::open_for(&args.data, &weights)?;
     let (classes, count) = (model.fc.classes(), dataset.class_names.len());
     if classes != count {
@@ -59,7 +59,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs) -> Result<()> {
 
 /// Scores an encoder by the vote of the nearest training images.
 fn evaluate_knn(args: &EvaluateArgs, weights: &Weights, probe: KnnProbe) -> Result<()> {
-    let (model, _) = encoder(weights)?;
+    let (model, _) = encoder(weights, &args.device.open()?)?;
     let dataset = data::open_for(&args.data, weights)?;
     let Labelled { split: voters, .. } = Labelled::of(&dataset, &args.labels, 0)?;
     let split = labelled(&dataset, args.split)?;
@@ -98,7 +98,7 @@ fn labelled(dataset: &Dataset, split: SplitName) -> Result<Split> {
 /// What a classifier takes each image for.
 pub(crate) fn predictions(args: &PredictArgs) -> Result<()> {
     let weights = open_weights(&args.weights)?;
-    let model = classifier(&weights, "", false)?;
+    let model = classifier(&weights, &args.device.open()?, "", false)?;
     let dataset = data::open_for(&args.data, &weights)?;
     let names = weights.class_names().unwrap_or_else(|| dataset.class_names.clone());
     let parts = match args.split {
@@ -130,7 +130,7 @@ fn print_or_write(table: &str, out: Option<&Path>) -> Result<()> {
 /// Features, their map, and a picture of it.
 pub(crate) fn embed(args: &EmbedArgs) -> Result<()> {
     let weights = open_weights(&args.weights)?;
-    let (model, _) = encoder(&weights)?;
+    let (model, _) = encoder(&weights, &args.device.open()?)?;
     let dataset = data::open_for(&args.data, &weights)?;
     let name = &dataset.name;
     let default = if dataset.test.is_empty() { Part::Pool } else { Part::Test };
@@ -188,23 +188,23 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<()> {
 }
 
 /// A model with the encoder of `weights`, and what the file is.
-fn encoder(weights: &Weights) -> Result<(Classifier, Kind)> {
+fn encoder(weights: &Weights, device: &Device) -> Result<(Classifier, Kind)> {
     let kind = identify(weights)?;
     let config = ClassifierConfig { backbone: kind.backbone.clone(), ..ClassifierConfig::article() };
-    let (model, report) = load_backbone(config.init(&settings::device()), weights)?;
+    let (model, report) = load_backbone(config.init(device), weights)?;
     output::note(format_args!("{kind}\n{report}"));
     Ok((model, kind))
 }
 
 /// The classifier that `weights` are; says what was loaded unless `quiet`.
-fn classifier(weights: &Weights, advice: &str, quiet: bool) -> Result<Classifier> {
+fn classifier(weights: &Weights, device: &Device, advice: &str, quiet: bool) -> Result<Classifier> {
     let kind = identify(weights)?;
     let Model::Classifier { features, hidden, classes } = kind.model else {
         let message = format!("{kind} has no classifier head; train one with twinview probe --weights, {advice}");
         return Err(Error::format(&weights.path, message.trim_end_matches([',', ' '])));
     };
     let config = ClassifierConfig { backbone: kind.backbone.clone(), features, hidden, classes };
-    let (model, report) = load_weights(config.init(&settings::device()), weights)?;
+    let (model, report) = load_weights(config.init(device), weights)?;
     if !quiet {
         output::note(format_args!("{kind}\n{report}"));
     }

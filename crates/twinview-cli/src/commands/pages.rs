@@ -5,15 +5,16 @@ use std::time::SystemTime;
 
 use twinview::dataset::{Dataset, Part};
 use twinview::experiment::{self, PAGE};
-use twinview::training::open_weights;
+use twinview::training::{Device, open_weights};
 use twinview::{Error, Result, files};
 
 use super::data;
 use crate::args::{CompareArgs, DataArgs, PageArgs, ReportArgs, WatchArgs};
-use crate::{output, settings, watch};
+use crate::{output, watch};
 
 /// Makes the page of a run.
 pub(crate) fn report(args: &PageArgs) -> Result<()> {
+    let device = args.device.open()?;
     // Before the dataset is loaded: a folder that is no run is an error of its own.
     let known = experiment::page(&args.run)?;
     let dataset = match open_weights(&args.run) {
@@ -24,7 +25,7 @@ pub(crate) fn report(args: &PageArgs) -> Result<()> {
         }
     };
     let part = args.split.map(Part::from);
-    let file = experiment::write_page(&args.run, &dataset, part, &args.controls, &settings::device())?;
+    let file = experiment::write_page(&args.run, &dataset, part, &args.controls, &device)?;
     output::line(file.display())
 }
 
@@ -51,11 +52,11 @@ pub(crate) fn serve(args: &WatchArgs) -> Result<()> {
 
 /// Writes the page of what is in `root`, unless it is there and newer. A page that cannot be made is a warning: the
 /// training is over and its weights are safe.
-pub(super) fn at_the_end(root: &Path, dataset: &Dataset, args: &ReportArgs) {
+pub(super) fn at_the_end(root: &Path, dataset: &Dataset, device: &Device, args: &ReportArgs) {
     if args.no_report || is_fresh(root) {
         return;
     }
-    match experiment::write_page(root, dataset, None, &[], &settings::device()) {
+    match experiment::write_page(root, dataset, None, &[], device) {
         Ok(file) if !args.quiet => output::note(format_args!("The page of the run is {}", file.display())),
         Ok(_) => {}
         Err(error) => {

@@ -15,7 +15,7 @@ use crate::output;
 /// Prints the images nearest to those asked for, nearest first.
 pub(crate) fn search(args: &SearchArgs) -> Result<()> {
     let weights = open_weights(&args.weights)?;
-    let (model, _) = encoder(&weights)?;
+    let (model, _) = encoder(&weights, &args.device.open()?)?;
     let dataset = data::open_for(&args.data, &weights)?;
     let part = args.split.map_or(Part::Pool, Part::from);
     let (split, mut classes) = dataset.part(part)?;

@@ -16,7 +16,7 @@ use crate::output;
 /// Prints the images to label first, as a table whose column for labels is empty.
 pub(crate) fn select(args: &SelectArgs) -> Result<()> {
     let weights = open_weights(&args.weights)?;
-    let (model, _) = encoder(&weights)?;
+    let (model, _) = encoder(&weights, &args.device.open()?)?;
     let dataset = data::open_for(&args.data, &weights)?;
     let unlabelled = dataset.pool.len() - dataset.train.len();
     let labelled: Vec<usize> = match unlabelled {

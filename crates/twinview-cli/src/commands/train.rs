@@ -6,7 +6,7 @@ use twinview::backbone::{Architecture, initialise};
 use twinview::dataset::{Dataset, Split, first_k, stratified};
 use twinview::experiment::merged;
 use twinview::method::ClassifierConfig;
-use twinview::training::{self, Context, Plan, Pretraining, RunDir};
+use twinview::training::{self, Context, Device, Plan, Pretraining, RunDir};
 use twinview::{Error, Result};
 
 use super::select::chosen_in;
@@ -67,6 +67,7 @@ impl<P: Serialize + DeserializeOwned> WithBackbone<P> {
 
 /// Supervised training.
 pub(crate) fn train(args: TrainArgs) -> Result<()> {
+    let device = args.run.device.open()?;
     let settings = WithBackbone::settled(&args.run, &Plan::new(10, 64, 1e-3), &args.backbone, "")?;
     let plan = &settings.plan;
     let dataset = data::open(&args.run.data)?;
@@ -83,7 +84,7 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
         plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
-    with_context(&args.run, &run, &dataset, |context| {
+    with_context(&args.run, &device, &run, &dataset, |context| {
         let config = ClassifierConfig::for_images(&split.images, dataset.class_names.len(), &architecture);
         let model = initialise(config.init(&context.device), plan.seed);
         training::train_classifier(model, "Supervised training", &split, plan, &run, context).map(drop)
@@ -92,6 +93,7 @@ pub(crate) fn train(args: TrainArgs) -> Result<()> {
 
 /// Self-supervised training.
 pub(crate) fn pretrain(args: PretrainArgs) -> Result<()> {
+    let device = args.run.device.open()?;
     let settings: Pretraining = settled(&args.run, &args.method.recipe(args.backbone.name()), "")?;
     let dataset = data::open(&args.run.data)?;
     let labels = &dataset.train.labels;
@@ -106,7 +108,7 @@ pub(crate) fn pretrain(args: PretrainArgs) -> Result<()> {
         plan: &settings,
     };
     let run = RunDir::open(&args.run.run, &config, args.run.resume, &settings::origin(&dataset))?;
-    with_context(&args.run, &run, &dataset, |context| {
+    with_context(&args.run, &device, &run, &dataset, |context| {
         let label = format!("{} pretraining", settings.method.title());
         training::pretrain(&settings, &label, &dataset.pool, labels, &run, context).map(drop)
     })
@@ -156,6 +158,7 @@ pub(super) fn settled<P: DeserializeOwned>(args: &RunArgs, defaults: &str, prefi
 /// Trains, writes the page of the run, and says where the weights are.
 pub(super) fn with_context(
     args: &RunArgs,
+    device: &Device,
     run: &RunDir,
     dataset: &Dataset,
     train: impl FnOnce(&mut Context<'_>) -> Result<()>,
@@ -163,9 +166,9 @@ pub(super) fn with_context(
     if !run.is_finished() {
         let resume = if args.resume { "" } else { " --resume" };
         let advice = format!("run: {}{resume}", settings::command_line());
-        session::with_context(&args.report, args.recipe.recipe.as_deref(), &advice, train)?;
+        session::with_context(&args.report, device, args.recipe.recipe.as_deref(), &advice, train)?;
     }
-    pages::at_the_end(run.path(), dataset, &args.report);
+    pages::at_the_end(run.path(), dataset, device, &args.report);
     output::line(run.path().display())
 }
 

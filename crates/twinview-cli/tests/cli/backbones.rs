@@ -130,3 +130,34 @@ fn encoders_that_do_not_fit_are_refused() {
         "pretrain --data data --epochs 1 --run resnet --resume --backbone resnet18 --set method.projector=[8,8]";
     lab.fails(other, &["holds a run with other settings"]);
 }
+
+/// Every encoder, and what is trained on another device than it is used on.
+#[cfg(feature = "wgpu")]
+#[test]
+#[ignore = "needs a graphics processor"]
+fn a_graphics_processor_does_what_the_processor_does() {
+    let lab = Lab::new();
+    for (name, encoder) in
+        [("conv", "--set epochs=1"), ("resnet", SMALL), ("vit", "--backbone vit --set backbone.depth=1")]
+    {
+        let quick = "--data data --epochs 1 --batch-size 50";
+        lab.succeeds(&format!("pretrain {encoder} {quick} --device gpu --run {name}"));
+        lab.succeeds(&format!("finetune --weights {name} {quick} --device gpu --run {name}-tuned"));
+        let tables = ["cpu", "gpu"].map(|device| {
+            let out = format!("{name}-{device}.csv");
+            let options = "--data data --split test --probabilities";
+            lab.succeeds(&format!("predict --weights {name}-tuned {options} --device {device} --out {out}"));
+            text(&lab, &out)
+        });
+        let [expected, found] = tables.map(|table| numbers(&table));
+        assert!(expected.len() > 100 && expected.len() == found.len(), "{name}");
+        let off = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(off < 1e-3, "{name}: probabilities {off} apart");
+    }
+}
+
+/// All fields of a table that are fractions.
+#[cfg(feature = "wgpu")]
+fn numbers(table: &str) -> Vec<f64> {
+    table.split([',', '\n']).filter(|field| field.contains('.')).filter_map(|field| field.parse().ok()).collect()
+}

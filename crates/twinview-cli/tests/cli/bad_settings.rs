@@ -85,3 +85,13 @@ fn a_loss_that_is_no_number_ends_the_training() {
     lab.fails("train --data data --run run --learning-rate 1e30", &["the loss became NaN", "lower learning rate"]);
     assert!(!lab.exists("run/weights.safetensors"));
 }
+
+/// Built for the processor alone, or for graphics processors too but on a machine with fewer.
+#[test]
+fn a_device_that_is_not_there() {
+    for command in ["train", "pretrain", "probe", "reproduce", "experiment methods"] {
+        refused(&format!("{command} --device gpu:99"), &["twinview: "]);
+    }
+    let expected = if cfg!(feature = "wgpu") { "gpu" } else { "--features wgpu" };
+    refused("train --device gpu:99", &[expected]);
+}

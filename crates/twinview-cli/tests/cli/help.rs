@@ -59,6 +59,7 @@ fn wrong_usage_exits_with_2() {
         ("train --run run --epochs many", "invalid value 'many'"),
         ("train --run run --seed 18446744073709551615", "invalid value '18446744073709551615'"),
         ("train --run run --first-k 5 --stratified 5", "cannot be used with"),
+        ("train --run run --device cuda", "expected cpu, gpu, or gpu:1"),
         ("pretrain --run run --method guess", "possible values: simsiam"),
         ("evaluate", "--weights <FILE|RUN>"),
         ("reproduce --preset slow", "possible values: article, quick"),

@@ -91,6 +91,8 @@ fn small(line: &str) -> Result<String, String> {
     if !command.starts_with("data") {
         line = line.replace("--dataset shapes", "");
     }
+    // Not every machine has a graphics processor, nor every program what it takes.
+    line = line.replace("--device gpu", "--device cpu");
     // A warm-up must be shorter than the training.
     let epochs = if line.contains("warmup_epochs = 2") { 3 } else { 1 };
     let more = match command.as_str() {

@@ -3,8 +3,8 @@
 use burn::tensor::{Tensor, activation::relu, module::conv2d, ops::ConvOptions};
 
 use super::{ConvNorm, LayerStatistics, ResidualNetwork};
-use crate::composed::of_bytes;
-use crate::statistics::{BatchStatistics, RunningStatistics};
+use crate::composed::{normalise_by_batch, of_bytes};
+use crate::statistics::RunningStatistics;
 
 /// What stands behind the convolutions.
 pub(crate) trait Between {
@@ -26,18 +26,10 @@ pub(crate) struct ByBatch {
 
 impl Between for ByBatch {
     fn normalise(&mut self, values: Tensor<4>, layer: &ConvNorm) -> Tensor<4> {
-        let [images, channels, height, width] = values.dims();
-        let (groups, batch) = (self.groups, images / self.groups);
-        let values = values.reshape([groups, batch, channels, height * width]);
-        let mean = values.clone().mean_dims(&[1, 3]);
-        let centred = values - mean.clone();
-        let variance = centred.clone().square().mean_dims(&[1, 3]);
-        let flat = |values: &Tensor<4>| values.clone().inner().reshape([groups, channels]);
-        let batch_statistics = BatchStatistics { mean: flat(&mean), variance: flat(&variance) };
-        self.statistics.push(LayerStatistics { batch: batch_statistics, count: batch * height * width });
-        let by_channel = |values: &Tensor<1>| values.clone().reshape([1, 1, channels, 1]);
-        let scale = by_channel(&layer.gamma) / (variance + self.epsilon).sqrt();
-        (centred * scale + by_channel(&layer.beta)).reshape([images, channels, height, width])
+        let [images, _, height, width] = values.dims();
+        let (values, batch) = normalise_by_batch(values, &layer.gamma, &layer.beta, self.epsilon, self.groups);
+        self.statistics.push(LayerStatistics { batch, count: images / self.groups * height * width });
+        values
     }
 }
 
@@ -91,7 +83,7 @@ pub(crate) fn infer_bytes(
     running: &[RunningStatistics],
 ) -> Vec<f32> {
     /// Images a pass: what lies between the layers must fit the device's memory.
-    const BATCH: usize = 128;
+    const BATCH: usize = 256;
     let device = network.stem.weight.device().inner();
     of_bytes(pixels, size, BATCH, &device, |images| infer(images, network, running))
 }

@@ -116,10 +116,8 @@ pub(super) fn on_the_same_side(
 ) -> impl Fn(Tensor<4>, &[Block], usize) -> (Tensor<2>, Vec<BatchStatistics>) {
     let masks = masks(case);
     move |input, blocks, groups| {
-        composed::with_activation(input, blocks, groups, |block, group, values| {
-            let rows = masks[block].dims()[0] / groups;
-            let mask = masks[block].clone().narrow(0, group * rows, rows).cast(values.dtype());
-            let kept = values.clone() * mask;
+        composed::with_activation(input, blocks, groups, |block, values| {
+            let kept = values.clone() * masks[block].clone().cast(values.dtype());
             let off = (relu(values.inner()) - kept.clone().inner()).abs().max().cast(DType::F64).into_scalar::<f64>();
             assert!(off < 1e-5, "off the kink by {off}");
             kept

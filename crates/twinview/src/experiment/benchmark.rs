@@ -9,7 +9,7 @@ use crate::dataset::Images;
 use crate::embedding::extract;
 use crate::method::{Network, Views};
 use crate::optim::{LearningRate, Optimizer, Progress};
-use crate::training::{Device, Pretraining, awake, labels_of, to_tensor};
+use crate::training::{Device, Pretraining, awake, labels_of, name_of, to_tensor};
 use crate::{Error, Result};
 
 /// Steps before the clock counts: memory is mapped and caches are warm after them.
@@ -111,14 +111,17 @@ pub fn benchmark(
         maker.make(images, batch, &mut pixels)?;
         let pixels = pixels.clone();
         marks[1] = Instant::now();
-        let gradients = awake(|| {
+        let gradients = awake(device, || {
             let loss = step(&model, pixels, batch);
             loss.clone().into_scalar::<f32>();
             marks[2] = Instant::now();
-            loss.backward()
-        });
+            let gradients = loss.backward();
+            finish(device)?;
+            Ok::<_, Error>(gradients)
+        })?;
         marks[3] = Instant::now();
         model = method.after_update(optimizer.step(rate, model, gradients), progress);
+        finish(device)?;
         marks[4] = Instant::now();
         if number >= WARMUP {
             let parts = times.iter_mut().zip(marks.windows(2));
@@ -132,9 +135,10 @@ pub fn benchmark(
             begun = Instant::now();
         }
         let views = views?;
-        let gradients = awake(|| step(&model, views.pixels, &views.batch).backward());
+        let gradients = awake(device, || step(&model, views.pixels, &views.batch).backward());
         model = method.after_update(optimizer.step(rate, model, gradients), progress);
     }
+    finish(device)?;
     let training = begun.elapsed().as_secs_f64() / steps as f64;
 
     let some = images.select(&(0..to_extract).collect::<Vec<_>>());
@@ -149,7 +153,7 @@ pub fn benchmark(
     let step = median(whole);
     Ok(StepTimes {
         mode: "twinview",
-        device: "cpu".to_owned(),
+        device: name_of(device),
         threads: rayon::current_num_threads(),
         batch,
         views: maker.views(),
@@ -163,6 +167,11 @@ pub fn benchmark(
         extraction_images_per_second: to_extract as f64 / extraction,
         twinview: env!("CARGO_PKG_VERSION"),
     })
+}
+
+/// Waits for what `device` still has to do.
+fn finish(device: &Device) -> Result<()> {
+    device.sync().map_err(|error| Error::Config(format!("{} failed: {error}", name_of(device))))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -145,7 +145,7 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
             // It may hold all that lay between the batch before and its loss.
             drop(watched.take());
             let value;
-            (value, watched) = awake(|| {
+            (value, watched) = awake(&context.device, || {
                 let outcome = task.step(&model, batch, progress);
                 let value = f64::from(outcome.loss.clone().into_scalar::<f32>());
                 if !value.is_finite() {

@@ -27,6 +27,7 @@
 
 mod awake;
 mod checkpoint;
+mod device;
 mod fit;
 #[cfg(test)]
 mod fit_tests;
@@ -45,6 +46,8 @@ mod watch;
 
 pub(crate) use awake::awake;
 pub use checkpoint::{Checkpoint, Position};
+pub(crate) use device::is_cpu;
+pub use device::{DeviceName, cpu, name_of};
 pub use knn_probe::KnnProbe;
 pub use linear_probe::fit_linear_head;
 pub use loading::{load_backbone, load_weights, open_weights};
@@ -73,11 +76,6 @@ pub struct Context<'a> {
     pub reporter: &'a mut dyn Reporter,
     /// Where runs are logged.
     pub tracking: &'a Tracking,
-}
-
-/// The processor, ready to train.
-pub fn cpu() -> Device {
-    Device::flex().autodiff()
 }
 
 impl Context<'_> {
