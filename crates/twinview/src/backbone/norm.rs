@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
-use twinview_kernels::{BatchStatistics, RunningStatistics};
+use twinview_kernels::{BatchStatistics, RunningStatistics, weighted_sum};
 
 /// What a batch normalisation over every dimension but the second keeps (Ioffe and Szegedy 2015, arXiv 1502.03167).
 ///
@@ -55,18 +55,17 @@ impl BatchNorm {
     pub fn track(&self, statistics: BatchStatistics, count: usize) {
         let BatchStatistics { mean, variance } = statistics;
         // PyTorch divides by count - 1 and refuses a single value; we keep such a batch's variance of 0.
-        let unbiased = variance.mul_scalar(count as f64 / (count.max(2) - 1) as f64);
-        let blend = |running: &RunningState<Tensor<1>>, batch: Tensor<2>| {
-            let mut value = running.value_sync();
-            for batch in batch.detach().to_device(&value.device()).iter_dim(0) {
-                let share = batch.squeeze_dim::<1>(0).mul_scalar(Self::MOMENTUM);
-                value = value.mul_scalar(1.0 - Self::MOMENTUM).add(share);
-            }
+        let unbiased = count as f64 / (count.max(2) - 1) as f64;
+        let blend = |running: &RunningState<Tensor<1>>, batches: Tensor<2>, factor: f64| {
+            let shares = [1.0 - Self::MOMENTUM, Self::MOMENTUM * factor].map(|share| share as f32);
+            let value = batches
+                .iter_dim(0)
+                .fold(running.value_sync(), |value, batch| weighted_sum(value, batch.squeeze_dim::<1>(0), shares));
             set(running, value);
         };
         let groups = mean.dims()[0] as i64;
-        blend(&self.running_mean, mean);
-        blend(&self.running_var, unbiased);
+        blend(&self.running_mean, mean, 1.0);
+        blend(&self.running_var, variance, unbiased);
         set(&self.num_batches_tracked, self.num_batches_tracked.value_sync().add_scalar(groups));
     }
 }
