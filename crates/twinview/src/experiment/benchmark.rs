@@ -135,7 +135,12 @@ pub fn benchmark(
             begun = Instant::now();
         }
         let views = views?;
-        let gradients = awake(device, || step(&model, views.pixels, &views.batch).backward());
+        let gradients = awake(device, || {
+            let loss = step(&model, views.pixels, &views.batch);
+            // Training looks at it, and so waits for the device.
+            loss.clone().into_scalar::<f32>();
+            loss.backward()
+        });
         model = method.after_update(optimizer.step(rate, model, gradients), progress);
     }
     finish(device)?;
