@@ -159,14 +159,17 @@ impl ForwardWeights {
             let columns = weight.len() / each;
             let mut sums = vec![[[0.0f64; LANES]; TAPS]; groups.len()];
             let mut taps = [[Line::ZERO; LANES]; LANES];
+            let mut lines = Rows::ZERO;
             dispatch!(level, simd => {
                 for block in 0..shape.in_blocks() {
                     let inputs = block * LANES..shape.in_channels.min((block + 1) * LANES);
                     for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
                         *taps = tap_lines(simd, columns, |column| &weight[column * each + input * TAPS..]);
                     }
+                    if inputs.len() < LANES {
+                        lines = Rows::ZERO;
+                    }
                     for ((affine, panel, _), sums) in groups.iter_mut().zip(&mut sums) {
-                        let mut lines = Rows::ZERO;
                         for (row, (taps, input)) in taps.iter().zip(inputs.clone()).enumerate() {
                             lines.write(simd, row, taps, affine.scale[input]);
                             let shift = f64::from(affine.shift[input]);

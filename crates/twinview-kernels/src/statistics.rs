@@ -1,9 +1,11 @@
 //! Statistics of batch normalisation, as tensors.
 
+use burn::backend::Flex;
 use burn::tensor::Tensor;
 
-use crate::network::{on_cpu, slice};
+use crate::network::{fused, on_cpu, slice};
 use crate::normalise::Moments;
+use crate::weighted_sum::{add_weighted, owned, values_mut, weighted_sum};
 
 /// Batch statistics of one layer, with which running statistics can be updated. No gradient flows through them.
 #[derive(Clone, Debug)]
@@ -58,6 +60,29 @@ pub struct RunningStatistics {
 }
 
 impl RunningStatistics {
+    /// They, after the statistics of each group of a batch have taken their share `momentum` of them in turn. `unbiased` times a
+    /// biased variance is an unbiased one.
+    ///
+    /// # Panics
+    /// When the channels differ.
+    pub fn after(self, batch: BatchStatistics, momentum: f64, unbiased: f64) -> Self {
+        let blend = |running: Tensor<1>, groups: Tensor<2>, factor: f64| {
+            assert_eq!(running.dims()[0], groups.dims()[1], "as many channels");
+            let weights = [1.0 - momentum, momentum * factor].map(|weight| weight as f32);
+            if !fused(&running) {
+                let groups = groups.iter_dim(0);
+                return groups.fold(running, |value, group| weighted_sum(value, group.squeeze_dim::<1>(0), weights));
+            }
+            let (mut running, groups) = (owned(on_cpu(running)), on_cpu(groups));
+            let values = values_mut(&mut running);
+            for group in slice(&groups).chunks_exact(values.len()) {
+                add_weighted(values, group, weights);
+            }
+            Tensor::from_primitive::<Flex>(running)
+        };
+        Self { mean: blend(self.mean, batch.mean, 1.0), variance: blend(self.variance, batch.variance, unbiased) }
+    }
+
     /// As the slice functions take them.
     pub(crate) fn moments(running: &[Self]) -> Vec<Moments> {
         let values = |tensor: &Tensor<1>| slice(&on_cpu(tensor.clone())).to_vec();

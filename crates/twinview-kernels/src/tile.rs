@@ -46,10 +46,17 @@ impl Line {
     }
 }
 
-/// Makes the rows of sixteen lines its columns: squares of 4×4, which the registers hold, one by one.
+/// Makes the rows of sixteen lines columns.
 #[inline(always)]
 pub(crate) fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES] {
     let mut out = [Line::ZERO; LANES];
+    transpose_into(simd, tile, &mut out);
+    out
+}
+
+/// The same where they are to lie: squares of 4×4, which the registers hold, one by one.
+#[inline(always)]
+pub(crate) fn transpose_into<S: Simd>(simd: S, tile: &[Line; LANES], out: &mut [Line; LANES]) {
     for (row, lines) in tile.as_chunks::<4>().0.iter().enumerate() {
         for (column, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
             let [a, b, c, d] = lines.each_ref().map(|line| f32x4::load_array_ref(simd, &line.0.as_chunks().0[column]));
@@ -60,7 +67,6 @@ pub(crate) fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES]
             }
         }
     }
-    out
 }
 
 /// One block of a product: a source line for each row, and which sixteen weight lines meet them.

@@ -7,7 +7,7 @@ use crate::backward::GradientSums;
 use crate::normalise::{Affine, Moments};
 use crate::pack::tap_lines;
 use crate::plan::{BlockShape, Chunk, TAPS, parts};
-use crate::tile::{LANES, Line, transpose};
+use crate::tile::{LANES, Line, transpose_into};
 use crate::weight_products::{Begun, Factors, Terms, fold, scratch_len, sums_each};
 use crate::workspace::Buffer;
 
@@ -212,10 +212,12 @@ impl<'a> Products<'a> {
                 total.store(sum);
             }
         }
+        // Lines behind the taps' nine stay zero.
+        let (mut tile, mut rows) = ([Line::ZERO; LANES], [Line::ZERO; LANES]);
         for input in 0..channels {
-            let mut tile = [Line::ZERO; LANES];
             tile.iter_mut().zip(totals[input..].iter().step_by(inputs)).for_each(|(to, line)| *to = *line);
-            for (row, line) in out.chunks_exact_mut(channels * TAPS).zip(&transpose(simd, &tile)) {
+            transpose_into(simd, &tile, &mut rows);
+            for (row, line) in out.chunks_exact_mut(channels * TAPS).zip(&rows) {
                 line.write(&mut row[input * TAPS..][..TAPS]);
             }
         }

@@ -136,15 +136,21 @@ pub(crate) fn fold<S: Simd>(simd: S, inputs: usize, begun: &Begun, sums: &[Line]
     let outputs = sums.chunks_exact(sums_each(inputs)).zip(products.chunks_exact_mut(TAPS * panel));
     for (sums, products) in outputs {
         for (tap, products) in products.chunks_exact_mut(panel).enumerate() {
-            products.fill(Line::ZERO);
+            // First lines of the variants, and their shares.
+            let mut parts = Vec::with_capacity(VARIANTS * VARIANTS);
             for (row, row_share) in shares(tap / KERNEL) {
-                let columns = shares(tap % KERNEL);
-                for (column, column_share) in columns.filter(|(column, _)| begun[row * VARIANTS + column]) {
-                    let share = f32x16::splat(simd, row_share * column_share);
-                    for (product, sum) in products.iter_mut().zip(&sums[(row * VARIANTS + column) * panel..]) {
-                        product.store(share.mul_add(sum.load(simd), product.load(simd)));
+                for (column, column_share) in shares(tap % KERNEL) {
+                    if begun[row * VARIANTS + column] {
+                        parts.push(((row * VARIANTS + column) * panel, row_share * column_share));
                     }
                 }
+            }
+            for (line, product) in products.iter_mut().enumerate() {
+                let mut total = f32x16::splat(simd, 0.0);
+                for (first, share) in &parts {
+                    total = f32x16::splat(simd, *share).mul_add(sums[first + line].load(simd), total);
+                }
+                product.store(total);
             }
         }
     }

@@ -24,10 +24,13 @@ pub fn weighted_sum<const D: usize>(first: Tensor<D>, second: Tensor<D>, weights
     }
     let (mut first, second) = (owned(on_cpu(first)), on_cpu(second));
     let tasks = values_mut(&mut first).par_chunks_mut(TASK).zip(slice(&second).par_chunks(TASK));
-    tasks.for_each(|(sums, second)| {
-        sums.iter_mut().zip(second).for_each(|(sum, second)| *sum = weights[0] * *sum + weights[1] * second);
-    });
+    tasks.for_each(|(sums, second)| add_weighted(sums, second, weights));
     Tensor::from_primitive::<Flex>(first)
+}
+
+/// [`weighted_sum`] in place.
+pub(crate) fn add_weighted(sums: &mut [f32], second: &[f32], weights: [f32; 2]) {
+    sums.iter_mut().zip(second).for_each(|(sum, second)| *sum = weights[0] * *sum + weights[1] * second);
 }
 
 /// A step of gradient descent with momentum. `factors` are weight decay, momentum and learning rate:
@@ -72,7 +75,7 @@ pub fn momentum_step<const D: usize>(
 }
 
 /// `values`, or a copy where somebody else holds them or there are others beside them.
-fn owned(mut values: FlexTensor) -> FlexTensor {
+pub(crate) fn owned(mut values: FlexTensor) -> FlexTensor {
     let shape = values.layout().shape().to_vec();
     let count: usize = shape.iter().product();
     match values.try_storage_mut().filter(|values: &&mut [f32]| values.len() == count) {
@@ -82,7 +85,7 @@ fn owned(mut values: FlexTensor) -> FlexTensor {
 }
 
 /// The values of what is [`owned`].
-fn values_mut(values: &mut FlexTensor) -> &mut [f32] {
+pub(crate) fn values_mut(values: &mut FlexTensor) -> &mut [f32] {
     values.try_storage_mut().expect("values of its own")
 }
 

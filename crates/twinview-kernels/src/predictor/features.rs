@@ -63,7 +63,7 @@ impl Grid {
     }
 
     /// Where the features of a brick are among an image's.
-    pub(super) fn features_of(self, brick: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn features_of(self, brick: usize) -> impl ExactSizeIterator<Item = usize> {
         let (position, first) = (brick % self.positions(), self.block(brick) * LANES);
         (first..self.channels.min(first + LANES)).map(move |channel| channel * self.positions() + position)
     }

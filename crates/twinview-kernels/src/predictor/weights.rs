@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::Parameters;
 use super::features::Grid;
 use crate::product::block_of;
-use crate::tile::{Finish, LANES, Line, Start, Step, panel, transpose};
+use crate::tile::{Finish, LANES, Line, Start, Step, panel, transpose, transpose_into};
 use crate::workspace::{Buffer, zeros};
 
 /// Bricks of a range, whose products are summed before the sums go back to memory: a panel of their lines stays in the
@@ -48,18 +48,26 @@ impl Weights {
             dispatch!(level, simd => {
                 outer_lines(simd, grid, parameters, bricks.clone(), output);
                 for (i, (hidden, output)) in hidden.chunks_exact_mut(blocks * LANES).zip(output.chunks_exact(each)).enumerate() {
-                    let of_block = hidden.chunks_exact_mut(LANES).zip(output[..channels].chunks(LANES));
+                    let of_block = hidden.as_chunks_mut().0.iter_mut().zip(output[..channels].chunks(LANES));
                     for (block, (hidden, output)) in of_block.enumerate() {
                         let first = (block * bricks.len() + i) * LANES;
-                        let inward: &mut [Line; LANES] = (&mut inward[first..first + LANES]).try_into().expect("sixteen");
-                        *inward = [Line::ZERO; LANES];
-                        for (line, feature) in inward.iter_mut().zip(grid.features_of(bricks.start + i)) {
+                        let [inward, outward] = [&mut *inward, &mut *outward].map(|lines| sixteen(&mut lines[first..]));
+                        let features = grid.features_of(bricks.start + i);
+                        if features.len() < LANES {
+                            *inward = [Line::ZERO; LANES];
+                        }
+                        for (line, feature) in inward.iter_mut().zip(features) {
                             *line = block_of(&parameters.hidden_weight[feature * channels..][..channels], block);
                         }
-                        hidden.copy_from_slice(&transpose(simd, inward));
-                        let mut tile = [Line::ZERO; LANES];
-                        tile[..output.len()].copy_from_slice(output);
-                        outward[first..first + LANES].copy_from_slice(&transpose(simd, &tile));
+                        transpose_into(simd, inward, hidden);
+                        match output.try_into() {
+                            Ok(tile) => transpose_into(simd, tile, outward),
+                            Err(_) => {
+                                let mut tile = [Line::ZERO; LANES];
+                                tile[..output.len()].copy_from_slice(output);
+                                transpose_into(simd, &tile, outward);
+                            }
+                        }
                     }
                 }
                 squares_of(simd, output, outward, each, squares);
@@ -143,6 +151,10 @@ impl Weights {
         });
         out
     }
+}
+
+fn sixteen(lines: &mut [Line]) -> &mut [Line; LANES] {
+    lines.first_chunk_mut().expect("sixteen lines")
 }
 
 /// A range's part of `W Wᵀ`, `[block of columns][row]`, from the block's first row on: it is symmetric.

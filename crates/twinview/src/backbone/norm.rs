@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
-use twinview_kernels::{BatchStatistics, RunningStatistics, weighted_sum};
+use twinview_kernels::{BatchStatistics, RunningStatistics};
 
 /// What a batch normalisation over every dimension but the second keeps (Ioffe and Szegedy 2015, arXiv 1502.03167).
 ///
@@ -53,19 +53,12 @@ impl BatchNorm {
 
     /// Lets each group's statistics over `count` values a channel enter the running statistics, in turn.
     pub fn track(&self, statistics: BatchStatistics, count: usize) {
-        let BatchStatistics { mean, variance } = statistics;
         // PyTorch divides by count - 1 and refuses a single value; we keep such a batch's variance of 0.
         let unbiased = count as f64 / (count.max(2) - 1) as f64;
-        let blend = |running: &RunningState<Tensor<1>>, batches: Tensor<2>, factor: f64| {
-            let shares = [1.0 - Self::MOMENTUM, Self::MOMENTUM * factor].map(|share| share as f32);
-            let value = batches
-                .iter_dim(0)
-                .fold(running.value_sync(), |value, batch| weighted_sum(value, batch.squeeze_dim::<1>(0), shares));
-            set(running, value);
-        };
-        let groups = mean.dims()[0] as i64;
-        blend(&self.running_mean, mean, 1.0);
-        blend(&self.running_var, variance, unbiased);
+        let groups = statistics.mean.dims()[0] as i64;
+        let RunningStatistics { mean, variance } = self.running().after(statistics, Self::MOMENTUM, unbiased);
+        set(&self.running_mean, mean);
+        set(&self.running_var, variance);
         set(&self.num_batches_tracked, self.num_batches_tracked.value_sync().add_scalar(groups));
     }
 }

@@ -120,7 +120,7 @@ pub fn benchmark(
             Ok::<_, Error>(gradients)
         })?;
         marks[3] = Instant::now();
-        model = method.after_update(optimizer.step(rate, model, gradients), progress);
+        model = awake(device, || method.after_update(optimizer.step(rate, model, gradients), progress));
         finish(device)?;
         marks[4] = Instant::now();
         if number >= WARMUP {
@@ -141,7 +141,7 @@ pub fn benchmark(
             loss.clone().into_scalar::<f32>();
             loss.backward()
         });
-        model = method.after_update(optimizer.step(rate, model, gradients), progress);
+        model = awake(device, || method.after_update(optimizer.step(rate, model, gradients), progress));
     }
     finish(device)?;
     let training = begun.elapsed().as_secs_f64() / steps as f64;

@@ -162,7 +162,7 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
         }
         let Some(gradients) = gradients.take() else { break };
         let rate = LearningRate { base: plan.learning_rate, factor: plan.schedule.factor(progress) };
-        model = task.after(optimizer.step(rate, model, gradients), progress);
+        model = awake(&context.device, || task.after(optimizer.step(rate, model, gradients), progress));
 
         // Checkpoints come after updates only, so that no gradient has to be kept in them.
         position.step += 1;
