@@ -23,6 +23,7 @@ const NOT_RUN: [(&str, &str); 12] = [
     ("mlflow", "the same"),
     ("python3", "tests need no Python"),
     ("bench/against_pytorch", "needs PyTorch and a quiet machine"),
+    ("bench/batches", "takes minutes of a quiet machine"),
     ("rustup", "changes the toolchains of the system"),
     ("apt-get", "changes the system"),
     ("cargo +nightly", "needs another toolchain"),
