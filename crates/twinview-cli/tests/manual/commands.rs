@@ -14,7 +14,7 @@ use std::thread;
 use crate::pages::{Page, pages};
 
 /// What is not run here, and why.
-const NOT_RUN: [(&str, &str); 12] = [
+const NOT_RUN: [(&str, &str); 13] = [
     ("cargo test", "these tests are part of it"),
     ("cargo build", "the tests run what it makes"),
     ("cargo doc", "it compiles no program"),
