@@ -1,10 +1,10 @@
 //! Making the views of the next batch while this one is trained on.
 
 use std::any::Any;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::Yield;
 
 use super::{Batch, ViewMaker};
 use crate::dataset::Images;
@@ -19,9 +19,11 @@ pub struct ViewBatch {
     pub pixels: Vec<f32>,
 }
 
-/// The views of a schedule of batches, in its order, made ahead by threads of its own.
+/// The views of a schedule of batches, in its order, made ahead by threads of the global pool that have nothing else to do, a few views
+/// at a time.
 ///
-/// One batch is ready and one is being made while the caller works. The first error ends the sequence. Dropping it stops the threads after the batch in hand.
+/// One batch is ready and one is being made while the caller works. The first error ends the sequence. Dropping it stops them after the
+/// batch in hand.
 #[derive(Debug)]
 pub struct Prefetch {
     /// `None` once the sequence has ended.
@@ -33,30 +35,23 @@ impl Prefetch {
     /// Starts making the views of `schedule`.
     ///
     /// # Errors
-    /// When the system gives no threads.
+    /// When the system gives no thread, to hand the work out.
     pub fn new<S>(images: &Images, schedule: S, maker: ViewMaker) -> Result<Self>
     where
         S: IntoIterator<Item = Batch>,
         S::IntoIter: Send + 'static,
     {
-        // Its own pool: in the one that trains, a caller that waits for a batch could hold the very thread that is
-        // to make it. Views are cheap beside a training step, so a quarter of the cores keeps pace.
-        let threads = thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(4));
-        let no_threads =
-            |error: &dyn std::fmt::Display| Error::Config(format!("cannot start threads for views: {error}"));
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| no_threads(&error))?;
         let (send, ready) = sync_channel(1);
         let (images, schedule) = (images.clone(), schedule.into_iter());
         let worker = thread::Builder::new()
             .name("views".into())
-            .spawn(move || work(&pool, &images, schedule, &maker, &send))
-            .map_err(|error| no_threads(&error))?;
+            .spawn(move || work(&images, schedule, &maker, &send))
+            .map_err(|error| Error::Config(format!("cannot start a thread for views: {error}")))?;
         Ok(Self { ready: Some(ready), worker: Some(worker) })
     }
 }
 
 fn work(
-    pool: &ThreadPool,
     images: &Images,
     schedule: impl Iterator<Item = Batch>,
     maker: &ViewMaker,
@@ -64,7 +59,7 @@ fn work(
 ) {
     for batch in schedule {
         let mut pixels = Vec::new();
-        let made = pool.install(|| maker.make(images, &batch, &mut pixels));
+        let made = maker.make(images, &batch, &mut pixels);
         let failed = made.is_err();
         let gone = ready.send(made.map(|()| ViewBatch { batch, pixels })).is_err();
         if failed || gone {
@@ -77,9 +72,17 @@ impl Iterator for Prefetch {
     type Item = Result<ViewBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.ready.as_ref()?.recv() {
-            Ok(made) => Some(made),
-            Err(_) => {
+        let ready = self.ready.as_ref()?;
+        let made = loop {
+            match ready.try_recv() {
+                Err(TryRecvError::Empty) if helped() => {}
+                Err(TryRecvError::Empty) => break ready.recv().ok(),
+                made => break made.ok(),
+            }
+        };
+        match made {
+            Some(made) => Some(made),
+            None => {
                 self.ready = None;
                 let panic = self.worker.take()?.join().err()?;
                 Some(Err(Error::Data(format!("making views failed: {}", panic_message(&*panic)))))
@@ -93,9 +96,20 @@ impl Drop for Prefetch {
         // Without a receiver the worker's next send fails, and it stops.
         self.ready = None;
         if let Some(worker) = self.worker.take() {
+            while !worker.is_finished() && helped() {}
             let _ = worker.join();
         }
     }
+}
+
+/// Does some of what waits in the pool, or gives way to others, if this is one of its threads: it may be the only one, so that it must
+/// not sleep until views are made.
+fn helped() -> bool {
+    let outcome = rayon::yield_now();
+    if outcome == Some(Yield::Idle) {
+        thread::yield_now();
+    }
+    outcome.is_some()
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

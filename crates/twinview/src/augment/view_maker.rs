@@ -1,7 +1,5 @@
 //! Views of whole batches.
 
-use rayon::prelude::*;
-
 use super::{Augmentation, Batch, Canvas, Draw, Step};
 use crate::dataset::Images;
 use crate::random::{Purpose, Random, Stream};
@@ -9,6 +7,9 @@ use crate::{Error, Result};
 
 /// Streams of views count to 2^8; the upper half belongs to the choices that a batch shares.
 const SHARED: u64 = 1 << 7;
+
+/// Values that a task makes at least: a few dozen microseconds, so that nobody waits long for a thread that makes views.
+const PIECE: usize = 4 * 28 * 28;
 
 /// Makes the views of batches of images of one size.
 ///
@@ -71,7 +72,8 @@ impl ViewMaker {
     /// Fills `pixels` with the views of a batch: `[views * batch, channels, height, width]`, f32 in 0..=1, all
     /// first views before all second ones. The buffer's memory is used again where it suffices.
     ///
-    /// The work is shared among the threads of the rayon pool it is called from.
+    /// The work is shared among the threads of the rayon pool it is called from, or of the global one. From outside the pool it comes
+    /// after all that its threads have to do otherwise.
     ///
     /// # Errors
     /// When the images have another size than those of [`ViewMaker::new`], or are fewer than an index says.
@@ -80,17 +82,25 @@ impl ViewMaker {
         let [channels, height, width] = self.shape;
         let count = batch.indices.len();
         pixels.resize(self.views() * count * images.image_len(), 0.0);
-        pixels.par_chunks_exact_mut(images.image_len()).with_min_len(16).enumerate().for_each_init(
-            || Canvas::new(channels, height, width),
-            |canvas, (position, target)| {
-                let (index, view) = (batch.indices[position % count], position / count);
-                let Some((recipe, _)) = self.kinds.iter().find(|(_, until)| view < *until) else { return };
-                let mut random = self.random(recipe.draw, batch, index, view);
-                canvas.load(images.image(index));
-                recipe.steps.iter().for_each(|step| step.apply(canvas, &mut random));
-                target.iter_mut().zip(canvas.pixels()).for_each(|(out, &value)| *out = f32::from(value) / 255.0);
-            },
-        );
+        let (each, piece) = (images.image_len(), (PIECE / images.image_len()).max(1));
+        rayon::in_place_scope(|scope| {
+            for (number, targets) in pixels.chunks_mut(piece * each).enumerate() {
+                scope.spawn(move |_| {
+                    let mut canvas = Canvas::new(channels, height, width);
+                    for (position, target) in (number * piece..).zip(targets.chunks_exact_mut(each)) {
+                        let (index, view) = (batch.indices[position % count], position / count);
+                        let Some((recipe, _)) = self.kinds.iter().find(|(_, until)| view < *until) else { return };
+                        let mut random = self.random(recipe.draw, batch, index, view);
+                        canvas.load(images.image(index));
+                        recipe.steps.iter().for_each(|step| step.apply(&mut canvas, &mut random));
+                        target
+                            .iter_mut()
+                            .zip(canvas.pixels())
+                            .for_each(|(out, &value)| *out = f32::from(value) / 255.0);
+                    }
+                });
+            }
+        });
         Ok(())
     }
 
