@@ -35,7 +35,7 @@ impl Prefetch {
     /// Starts making the views of `schedule`.
     ///
     /// # Errors
-    /// When the system gives no thread, to hand the work out.
+    /// When the system gives no thread to hand the work out.
     pub fn new<S>(images: &Images, schedule: S, maker: ViewMaker) -> Result<Self>
     where
         S: IntoIterator<Item = Batch>,
@@ -149,6 +149,19 @@ mod tests {
             assert_eq!(prefetch.next().unwrap().unwrap(), expected);
         }
         assert!(prefetch.next().is_none() && prefetch.next().is_none());
+    }
+
+    #[test]
+    fn threads_of_the_pool_may_all_wait_for_views() {
+        let schedule = || vec![Batch { indices: (0..50).collect(), ..Batch::default() }; 8];
+        let sequence = || {
+            let all = Prefetch::new(&images(), schedule(), maker()).unwrap().count();
+            let mut dropped = Prefetch::new(&images(), schedule(), maker()).unwrap();
+            dropped.next().unwrap().unwrap();
+            all
+        };
+        let counts: Vec<usize> = rayon::broadcast(|_| sequence());
+        assert!(counts.iter().all(|count| *count == 8), "{counts:?}");
     }
 
     #[test]
