@@ -10,6 +10,7 @@
 
 pub mod error;
 pub mod files;
+mod pool;
 mod protobuf;
 pub mod random;
 pub mod state;

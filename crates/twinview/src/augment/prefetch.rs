@@ -4,10 +4,9 @@ use std::any::Any;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use rayon::Yield;
-
 use super::{Batch, ViewMaker};
 use crate::dataset::Images;
+use crate::pool::give_way;
 use crate::{Error, Result};
 
 /// A batch and its views.
@@ -73,9 +72,10 @@ impl Iterator for Prefetch {
 
     fn next(&mut self) -> Option<Self::Item> {
         let ready = self.ready.as_ref()?;
+        // On a thread of the pool, which may be the only one, it must not sleep until views are made.
         let made = loop {
             match ready.try_recv() {
-                Err(TryRecvError::Empty) if helped() => {}
+                Err(TryRecvError::Empty) if give_way() => {}
                 Err(TryRecvError::Empty) => break ready.recv().ok(),
                 made => break made.ok(),
             }
@@ -96,20 +96,10 @@ impl Drop for Prefetch {
         // Without a receiver the worker's next send fails, and it stops.
         self.ready = None;
         if let Some(worker) = self.worker.take() {
-            while !worker.is_finished() && helped() {}
+            while !worker.is_finished() && give_way() {}
             let _ = worker.join();
         }
     }
-}
-
-/// Does some of what waits in the pool, or gives way to others, if this is one of its threads: it may be the only one, so that it must
-/// not sleep until views are made.
-fn helped() -> bool {
-    let outcome = rayon::yield_now();
-    if outcome == Some(Yield::Idle) {
-        thread::yield_now();
-    }
-    outcome.is_some()
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

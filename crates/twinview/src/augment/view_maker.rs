@@ -82,8 +82,9 @@ impl ViewMaker {
         self.check(images, batch)?;
         let [channels, height, width] = self.shape;
         let count = batch.indices.len();
-        pixels.resize(self.views() * count * images.image_len(), 0.0);
-        let (each, piece) = (images.image_len(), (PIECE / images.image_len()).max(1));
+        let each = images.image_len();
+        let piece = (PIECE / each).max(1);
+        pixels.resize(self.views() * count * each, 0.0);
         rayon::in_place_scope(|scope| {
             for (number, targets) in pixels.chunks_mut(piece * each).enumerate() {
                 scope.spawn(move |_| {

@@ -1,12 +1,11 @@
 //! Keeping the threads of the pool awake.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use burn::tensor::Device;
-use rayon::Yield;
 
 use super::is_cpu;
+use crate::pool::give_way;
 
 /// Runs `work`, during which no thread of the pool goes to sleep where `device`, on which it computes, is the processor.
 ///
@@ -31,9 +30,7 @@ pub(crate) fn awake<T>(device: &Device, work: impl FnOnce() -> T) -> T {
         scope.spawn_broadcast(|_, context| {
             // The caller comes here too, while it waits for others: it has work to go on with.
             while Some(context.index()) != caller && !over.load(Ordering::Relaxed) {
-                if rayon::yield_now() != Some(Yield::Executed) {
-                    thread::yield_now();
-                }
+                give_way();
             }
         });
         let _over = Over(&over);
