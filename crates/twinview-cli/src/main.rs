@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod fault;
 mod output;
 #[cfg(test)]
 mod reference;
@@ -51,11 +52,11 @@ fn main() -> ExitCode {
     twinview::training::keep_freed_memory();
     let cli = Cli::parse();
     // On a thread of the pool, so that parallel work begins without waking another thread for its beginning.
-    match rayon::scope(|_| run(cli.command)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::note(format_args!("twinview: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    let error = match fault::caught(|| rayon::scope(|_| run(cli.command))) {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => error.to_string(),
+        Err(fault) => fault,
+    };
+    output::note(format_args!("twinview: {error}"));
+    ExitCode::FAILURE
 }

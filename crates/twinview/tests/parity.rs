@@ -133,11 +133,24 @@ fn classifier_trains_as_in_pytorch() {
     check_classifier(&training::cpu());
 }
 
+/// Apart, so that they can run beside each other: it takes minutes to try kernels.
 #[cfg(feature = "wgpu")]
-#[test]
-#[ignore = "needs a graphics processor"]
-fn both_train_as_in_pytorch_on_a_graphics_processor() {
-    let device = training::DeviceName::Gpu(0).open().unwrap();
-    check_simsiam(&device);
-    check_classifier(&device);
+mod graphics {
+    use super::*;
+
+    fn device() -> Device {
+        training::DeviceName::Gpu(0).open().unwrap()
+    }
+
+    #[test]
+    #[ignore = "needs a graphics processor"]
+    fn simsiam_trains_as_in_pytorch() {
+        check_simsiam(&device());
+    }
+
+    #[test]
+    #[ignore = "needs a graphics processor"]
+    fn classifier_trains_as_in_pytorch() {
+        check_classifier(&device());
+    }
 }

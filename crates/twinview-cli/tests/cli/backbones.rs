@@ -131,33 +131,48 @@ fn encoders_that_do_not_fit_are_refused() {
     lab.fails(other, &["holds a run with other settings"]);
 }
 
-/// Every encoder, and what is trained on another device than it is used on.
+/// What is trained on another device than it is used on. Apart, so that they can run beside each other: it takes minutes
+/// to try kernels.
 #[cfg(feature = "wgpu")]
-#[test]
-#[ignore = "needs a graphics processor"]
-fn a_graphics_processor_does_what_the_processor_does() {
-    let lab = Lab::new();
-    for (name, encoder) in
-        [("conv", "--set epochs=1"), ("resnet", SMALL), ("vit", "--backbone vit --set backbone.depth=1")]
-    {
-        let quick = "--data data --epochs 1 --batch-size 50";
-        lab.succeeds(&format!("pretrain {encoder} {quick} --device gpu --run {name}"));
-        lab.succeeds(&format!("finetune --weights {name} {quick} --device gpu --run {name}-tuned"));
-        let tables = ["cpu", "gpu"].map(|device| {
-            let out = format!("{name}-{device}.csv");
-            let options = "--data data --split test --probabilities";
-            lab.succeeds(&format!("predict --weights {name}-tuned {options} --device {device} --out {out}"));
-            text(&lab, &out)
-        });
-        let [expected, found] = tables.map(|table| numbers(&table));
-        assert!(expected.len() > 100 && expected.len() == found.len(), "{name}");
-        let off = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(off < 1e-3, "{name}: probabilities {off} apart");
-    }
-}
+mod graphics {
+    use super::*;
 
-/// All fields of a table that are fractions.
-#[cfg(feature = "wgpu")]
-fn numbers(table: &str) -> Vec<f64> {
-    table.split([',', '\n']).filter(|field| field.contains('.')).filter_map(|field| field.parse().ok()).collect()
+    #[test]
+    #[ignore = "needs a graphics processor"]
+    fn conv_gives_the_probabilities_of_the_processor() {
+        check("--set epochs=1");
+    }
+
+    #[test]
+    #[ignore = "needs a graphics processor"]
+    fn resnet_gives_the_probabilities_of_the_processor() {
+        check(SMALL);
+    }
+
+    #[test]
+    #[ignore = "needs a graphics processor"]
+    fn vit_gives_the_probabilities_of_the_processor() {
+        check("--backbone vit --set backbone.depth=1");
+    }
+
+    fn check(encoder: &str) {
+        let lab = Lab::new();
+        let quick = "--data data --epochs 1 --batch-size 50";
+        lab.succeeds(&format!("pretrain {encoder} {quick} --device gpu --run trained"));
+        lab.succeeds(&format!("finetune --weights trained {quick} --device gpu --run tuned"));
+        let [expected, found] = ["cpu", "gpu"].map(|device| {
+            let out = format!("{device}.csv");
+            let options = "--data data --split test --probabilities";
+            lab.succeeds(&format!("predict --weights tuned {options} --device {device} --out {out}"));
+            numbers(&text(&lab, &out))
+        });
+        assert!(expected.len() > 100 && expected.len() == found.len());
+        let off = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(off < 1e-3, "probabilities {off} apart");
+    }
+
+    /// All fields of a table that are fractions.
+    fn numbers(table: &str) -> Vec<f64> {
+        table.split([',', '\n']).filter(|field| field.contains('.')).filter_map(|field| field.parse().ok()).collect()
+    }
 }
