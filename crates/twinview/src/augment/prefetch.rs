@@ -75,7 +75,7 @@ impl Iterator for Prefetch {
         // On a thread of the pool, which may be the only one, it must not sleep until views are made.
         let made = loop {
             match ready.try_recv() {
-                Err(TryRecvError::Empty) if give_way() => {}
+                Err(TryRecvError::Empty) if give_way().is_some() => {}
                 Err(TryRecvError::Empty) => break ready.recv().ok(),
                 made => break made.ok(),
             }
@@ -96,7 +96,7 @@ impl Drop for Prefetch {
         // Without a receiver the worker's next send fails, and it stops.
         self.ready = None;
         if let Some(worker) = self.worker.take() {
-            while !worker.is_finished() && give_way() {}
+            while !worker.is_finished() && give_way().is_some() {}
             let _ = worker.join();
         }
     }

@@ -1,17 +1,23 @@
 //! Keeping the threads of the pool awake.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use rayon::Yield;
 
 use super::is_cpu;
 use crate::pool::give_way;
+
+/// How long a thread that is kept awake may find nothing to do.
+const IDLE: Duration = Duration::from_millis(5);
 
 /// Runs `work`, during which no thread of the pool goes to sleep where `device`, on which it computes, is the processor.
 ///
 /// A step is dozens of parallel sections with little between them. A thread that falls asleep in between has to be woken by the
 /// system for the next, tens of microseconds late, which a small batch feels. Those that have nothing to do look for work, and give
-/// way to other threads meanwhile.
+/// way to other threads meanwhile. Only for so long: one may have come to this while it waits for another thread's share of `work`,
+/// which in the end waits for it.
 pub(crate) fn awake<T>(device: &Device, work: impl FnOnce() -> T) -> T {
     /// Also when `work` panics.
     struct Over<'a>(&'a AtomicBool);
@@ -29,8 +35,16 @@ pub(crate) fn awake<T>(device: &Device, work: impl FnOnce() -> T) -> T {
     rayon::in_place_scope(|scope| {
         scope.spawn_broadcast(|_, context| {
             // The caller comes here too, while it waits for others: it has work to go on with.
-            while Some(context.index()) != caller && !over.load(Ordering::Relaxed) {
-                give_way();
+            if Some(context.index()) == caller {
+                return;
+            }
+            let mut busy = Instant::now();
+            while !over.load(Ordering::Relaxed) {
+                match give_way() {
+                    Some(Yield::Executed) => busy = Instant::now(),
+                    _ if busy.elapsed() > IDLE => return,
+                    _ => (),
+                }
             }
         });
         let _over = Over(&over);
@@ -41,6 +55,8 @@ pub(crate) fn awake<T>(device: &Device, work: impl FnOnce() -> T) -> T {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc;
+    use std::thread;
 
     use rayon::ThreadPoolBuilder;
     use rayon::prelude::*;
@@ -62,6 +78,43 @@ mod tests {
             }
         }
         assert_eq!(awake(&cpu(), sum), 499_500);
+    }
+
+    /// A thread in the middle of the work, waiting for another's share of it, comes to where it is to be kept awake.
+    #[test]
+    fn a_thread_that_others_wait_for_goes_back_to_its_work() {
+        static FLAGS: [AtomicBool; 4] = [const { AtomicBool::new(false) }; 4];
+        let [begun, go, shared, done] = FLAGS.each_ref();
+        let set = |flag: &AtomicBool| flag.store(true, Ordering::SeqCst);
+        let until = |flag: &AtomicBool, meanwhile: fn()| {
+            while !flag.load(Ordering::SeqCst) {
+                meanwhile();
+            }
+        };
+        let work = move || {
+            set(begun);
+            until(go, thread::yield_now);
+            let other = || {
+                set(shared);
+                thread::sleep(Duration::from_millis(20));
+            };
+            rayon::join(|| until(shared, thread::yield_now), other);
+            set(done);
+        };
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+            pool.install(|| {
+                rayon::spawn(work);
+                until(begun, thread::yield_now);
+                awake(&cpu(), || {
+                    set(go);
+                    until(done, || _ = rayon::yield_now());
+                });
+            });
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(60)).expect("the thread goes back to its work");
     }
 
     #[test]

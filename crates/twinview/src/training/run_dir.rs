@@ -42,7 +42,18 @@ pub struct RunDir {
     /// The program that began the run, where it is another than the one at work.
     begun_by: Option<String>,
     /// Held on the settings as long as the run is open; the system lets go of it when the process ends.
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
+}
+
+/// A lock on a file.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file may not do: a child process that is just being started holds it too, until it becomes another program.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 impl RunDir {
@@ -88,7 +99,7 @@ impl RunDir {
             return Err(Error::format(&path, message));
         }
         files::remove_partial([&path, &path.join(super::checkpoint::FOLDER)]);
-        Ok(Self { path, origin: origin.clone(), begun_by, _lock: Arc::new(lock) })
+        Ok(Self { path, origin: origin.clone(), begun_by, _lock: Arc::new(Lock(lock)) })
     }
 
     /// Who made the run in `path`, such as `twinview 0.1.0`, and its settings.
