@@ -63,6 +63,7 @@ mod network;
 mod normalise;
 mod operation;
 mod pack;
+mod parameters;
 mod plan;
 mod predictor;
 mod product;

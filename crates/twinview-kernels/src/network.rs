@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::backend::{
-    Autodiff, Dispatch, Flex,
+    Autodiff, Dispatch, DispatchTensor, Flex,
     autodiff::{
         checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
         grads::Gradients,
@@ -16,13 +16,15 @@ use burn::backend::{
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
+use crate::parameters::Parameters;
+
 /// All of a network but its values.
 pub(crate) trait Network: fmt::Debug + Send + Sync {
     /// Runs the network on `input` with all `parameters`, in the order in which it gives their gradients.
-    fn forward(&self, input: &[f32], parameters: &[f32]) -> Pass;
+    fn forward(&self, input: &[f32], parameters: &[&[f32]]) -> Pass;
 
     /// The output alone, where no way back is asked for, and the statistics.
-    fn inference(&self, input: &[f32], parameters: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    fn inference(&self, input: &[f32], parameters: &[&[f32]]) -> (Vec<f32>, Vec<f32>) {
         let Pass { output, statistics, .. } = self.forward(input, parameters);
         (output, statistics)
     }
@@ -36,18 +38,19 @@ pub(crate) struct Pass {
     pub(crate) back: Back,
 }
 
-/// Gradients of the input, if asked for, and of the parameters.
-pub(crate) type InputAndParameters = (Option<Vec<f32>>, Vec<f32>);
+/// Gradients of the input, if asked for, and of each parameter.
+pub(crate) type InputAndParameters = (Option<Vec<f32>>, Vec<Vec<f32>>);
 
 /// From the parameters, the output's gradient, and whether that of the input is asked for.
-pub(crate) type Back = Arc<dyn Fn(&[f32], &[f32], bool) -> InputAndParameters + Send + Sync>;
+pub(crate) type Back = Arc<dyn Fn(&[&[f32]], &[f32], bool) -> InputAndParameters + Send + Sync>;
 
 /// Output, `[rows of the input, width]`, and statistics, flat.
 #[backend_extension(Autodiff, Flex)]
 trait NetworkBackend: burn::backend::Backend {
     fn network(
         input: FloatTensor<Self>,
-        parameters: FloatTensor<Self>,
+        chain: FloatTensor<Self>,
+        parameters: Parameters,
         network: Arc<dyn Network>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
@@ -85,11 +88,12 @@ pub(crate) fn fused<const D: usize>(input: &Tensor<D>) -> bool {
 impl NetworkBackend for Flex {
     fn network(
         input: FloatTensor<Self>,
-        parameters: FloatTensor<Self>,
+        _chain: FloatTensor<Self>,
+        parameters: Parameters,
         network: Arc<dyn Network>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (input, parameters) = (input.to_contiguous(), parameters.to_contiguous());
-        let (output, statistics) = network.inference(slice(&input), slice(&parameters));
+        let input = input.to_contiguous();
+        let (output, statistics) = network.inference(slice(&input), &parameters.values());
         (by_rows(output, input.layout().shape()[0]), flat(statistics))
     }
 }
@@ -100,7 +104,7 @@ struct NetworkBackward;
 /// What the way back needs.
 #[derive(Clone)]
 struct Saved {
-    parameters: FlexTensor,
+    parameters: Parameters,
     input_shape: Vec<usize>,
     back: Back,
 }
@@ -117,13 +121,14 @@ impl Backward<Flex, 2> for NetworkBackward {
     fn backward(self, ops: Ops<Saved, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let Saved { parameters, input_shape, back } = ops.state;
         let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let [input_node, parameters_node] = ops.parents;
-        let (input, parameters) = back(slice(&parameters), slice(&gradient), input_node.is_some());
+        let [input_node, chain_node] = ops.parents;
+        let (input, gradients) = back(&parameters.values(), slice(&gradient), input_node.is_some());
         if let (Some(node), Some(values)) = (input_node, input) {
             grads.register::<Flex>(node.id, tensor(values, input_shape));
         }
-        if let Some(node) = parameters_node {
-            grads.register::<Flex>(node.id, flat(parameters));
+        if let Some(node) = chain_node {
+            parameters.leave(gradients);
+            grads.register::<Flex>(node.id, Parameters::signal());
         }
     }
 }
@@ -131,21 +136,21 @@ impl Backward<Flex, 2> for NetworkBackward {
 impl<C: CheckpointStrategy> NetworkBackend for Autodiff<Flex, C> {
     fn network(
         input: FloatTensor<Self>,
-        parameters: FloatTensor<Self>,
+        chain: FloatTensor<Self>,
+        parameters: Parameters,
         network: Arc<dyn Network>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let prepared = NetworkBackward.prepare::<C>([input.node(), parameters.node()]).compute_bound().stateful();
+        let prepared = NetworkBackward.prepare::<C>([input.node(), chain.node()]).compute_bound().stateful();
         let input = input.into_primitive().to_contiguous();
-        let parameters = parameters.into_primitive().to_contiguous();
         let input_shape = input.layout().shape().to_vec();
         let (output, statistics) = match prepared {
             OpsKind::Tracked(prepared) => {
-                let Pass { output, statistics, back } = network.forward(slice(&input), slice(&parameters));
+                let Pass { output, statistics, back } = network.forward(slice(&input), &parameters.values());
                 let output = by_rows(output, input_shape[0]);
                 (prepared.finish(Saved { parameters, input_shape, back }, output), statistics)
             }
             OpsKind::UnTracked(prepared) => {
-                let (output, statistics) = network.inference(slice(&input), slice(&parameters));
+                let (output, statistics) = network.inference(slice(&input), &parameters.values());
                 (prepared.finish(by_rows(output, input_shape[0])), statistics)
             }
         };
@@ -153,14 +158,15 @@ impl<C: CheckpointStrategy> NetworkBackend for Autodiff<Flex, C> {
     }
 }
 
-/// Runs `network` on `input`, which is on the CPU, with all `parameters`. Gives the output, `[rows of the input, width]`, and the
+/// Runs `network` on `input`, which is on the CPU, with all `parameters`, of any rank. Gives the output, `[rows of the input, width]`, and the
 /// statistics, through which no gradient flows.
 pub(crate) fn run<const D: usize>(
     input: Tensor<D>,
-    parameters: Tensor<1>,
+    parameters: Vec<DispatchTensor>,
     network: impl Network + 'static,
 ) -> (Tensor<2>, Tensor<1>) {
-    let (output, statistics) =
-        <Dispatch as NetworkBackend>::network(input.into_dispatch(), parameters.into_dispatch(), Arc::new(network));
+    let (parameters, chain) = Parameters::linked(parameters);
+    let (input, chain) = (input.into_dispatch(), chain.into_dispatch());
+    let (output, statistics) = <Dispatch as NetworkBackend>::network(input, chain, parameters, Arc::new(network));
     (Tensor::from_dispatch(output), Tensor::<1>::from_dispatch(statistics).inner())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::backend::Flex;
+use burn::backend::{DispatchTensor, Flex};
 use burn::tensor::Tensor;
 use fearless_simd::Level;
 
@@ -10,6 +10,7 @@ use crate::composed;
 use crate::inference::inference;
 use crate::layout::Pixel;
 use crate::network::{self, Network, Pass, fused, on_cpu, slice, tensor};
+use crate::parameters::Parameters;
 use crate::plan::BlockShape;
 use crate::stack::{self, BlockGradients, BlockParameters};
 use crate::statistics::{self, BatchStatistics, RunningStatistics};
@@ -45,35 +46,26 @@ impl Layout {
         Self { shapes: shapes(input, blocks), epsilons, groups }
     }
 
-    /// The parameters in a flat slice: each block's weight, bias, gamma, beta in turn.
-    pub(crate) fn parameters<'a>(&self, mut flat: &'a [f32]) -> Vec<BlockParameters<'a>> {
-        let mut take = |count: usize| {
-            let (head, tail) = flat.split_at(count);
-            flat = tail;
-            head
-        };
-        let blocks = self.shapes.iter().zip(&self.epsilons);
+    /// The parameters of `values`: each block's weight, bias, gamma, beta in turn.
+    pub(crate) fn parameters<'a>(&self, values: &[&'a [f32]]) -> Vec<BlockParameters<'a>> {
+        let (blocks, rest) = values.as_chunks();
+        assert!(blocks.len() == self.shapes.len() && rest.is_empty(), "four parameters of each block");
+        let blocks = blocks.iter().zip(&self.epsilons);
         blocks
-            .map(|(shape, &epsilon)| BlockParameters {
-                weight: take(shape.out_channels * shape.in_channels * 9),
-                bias: take(shape.out_channels),
-                gamma: take(shape.out_channels),
-                beta: take(shape.out_channels),
-                epsilon,
-            })
+            .map(|(&[weight, bias, gamma, beta], &epsilon)| BlockParameters { weight, bias, gamma, beta, epsilon })
             .collect()
     }
 }
 
 impl Network for Layout {
-    fn forward(&self, input: &[f32], parameters: &[f32]) -> Pass {
+    fn forward(&self, input: &[f32], parameters: &[&[f32]]) -> Pass {
         let blocks = self.parameters(parameters);
         let (output, tape) = stack::forward(Level::new(), input, self.groups, &self.shapes, &blocks);
         let statistics = statistics::flat(tape.moments().iter().map(Vec::as_slice));
         let layout = self.clone();
-        let back = move |parameters: &[f32], gradient: &[f32], with_input| {
+        let back = move |parameters: &[&[f32]], gradient: &[f32], with_input| {
             let (blocks, input) = stack::backward(&tape, &layout.parameters(parameters), gradient, with_input);
-            (input, flat_gradients(&blocks))
+            (input, gradients(blocks))
         };
         Pass { output, statistics, back: Arc::new(back) }
     }
@@ -96,18 +88,18 @@ pub(crate) fn shapes(input: [usize; 4], blocks: &[Block]) -> Vec<BlockShape> {
     shapes
 }
 
-/// The gradients of all parameters in the order in which [`flatten`] puts those.
-pub(crate) fn flat_gradients(blocks: &[BlockGradients]) -> Vec<f32> {
-    blocks.iter().flat_map(|b| [&*b.weight, &b.bias, &b.gamma, &b.beta]).collect::<Vec<_>>().concat()
+/// The gradients of all parameters in the order in which [`tensors`] gives those.
+pub(crate) fn gradients(blocks: Vec<BlockGradients>) -> Vec<Vec<f32>> {
+    blocks.into_iter().flat_map(|block| [block.weight, block.bias, block.gamma, block.beta]).collect()
 }
 
-/// All parameters in one flat tensor, in the order [`Layout::parameters`] reads.
-pub(crate) fn flatten(blocks: &[Block]) -> Tensor<1> {
-    let parts = blocks.iter().flat_map(|block| {
+/// All parameters, in the order [`Layout::parameters`] reads.
+pub(crate) fn tensors(blocks: &[Block]) -> Vec<DispatchTensor> {
+    let of = |block: &Block| {
         let Block { weight, bias, gamma, beta, .. } = block.clone();
-        [weight.flatten(0, 3), bias, gamma, beta]
-    });
-    Tensor::cat(parts.collect(), 0)
+        [weight.into_dispatch(), bias.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch()]
+    };
+    blocks.iter().flat_map(of).collect()
 }
 
 /// Runs `blocks` in training mode on `input` `[batch, channels, height, width]`.
@@ -128,7 +120,7 @@ pub fn conv_relu_bn_stack(input: Tensor<4>, blocks: &[Block], groups: usize) -> 
     }
     let layout = Layout::new(input.dims(), blocks, groups);
     let channels: Vec<usize> = layout.shapes.iter().map(|shape| shape.out_channels).collect();
-    let (features, statistics) = network::run(input, flatten(blocks), layout);
+    let (features, statistics) = network::run(input, tensors(blocks), layout);
     (features, BatchStatistics::by_layer(&statistics, groups, channels))
 }
 
@@ -173,12 +165,12 @@ pub fn conv_relu_bn_stack_of_bytes(
 /// The features of `input`, of the given size, by the fused kernels.
 fn infer<P: Pixel>(input: &[P], size: [usize; 4], blocks: &[Block], running: &[RunningStatistics]) -> Vec<f32> {
     let layout = Layout::new(size, blocks, 1);
-    let parameters = on_cpu(flatten(blocks));
+    let parameters = Parameters::new(tensors(blocks));
     inference(
         Level::new(),
         input,
         &layout.shapes,
-        &layout.parameters(slice(&parameters)),
+        &layout.parameters(&parameters.values()),
         &RunningStatistics::moments(running),
     )
 }

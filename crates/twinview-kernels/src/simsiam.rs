@@ -22,6 +22,7 @@ use crate::layout::{to_activations, to_images};
 use crate::network::{InputAndParameters, flat, fused, slice, tensor};
 use crate::normalise::Affine;
 use crate::operation::{self, Block, conv_relu_bn_stack};
+use crate::parameters::Parameters as Linked;
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::predictor::{self, AtFeatures, Features, Grid, Parameters, Prepared};
 use crate::rows_norm::{self, batch_norm};
@@ -72,27 +73,36 @@ struct Plan {
     /// Of the bottleneck.
     layout: rows_norm::Layout,
     /// What makes features of the input; without, it is features.
-    stack: Option<operation::Layout>,
+    stack: Option<Stack>,
     /// Its forward pass.
     encoded: OnceLock<Arc<Encoded>>,
 }
 
-/// A stack's forward pass.
+/// A stack of blocks.
+#[derive(Clone, Debug)]
+struct Stack {
+    layout: operation::Layout,
+    parameters: Linked,
+}
+
+impl Stack {
+    fn blocks(&self) -> Vec<BlockParameters<'_>> {
+        self.layout.parameters(&self.parameters.values())
+    }
+}
+
+/// A stack's forward pass. It may outlive a step, so it holds no parameters: who updates them in place must be the only one.
 #[derive(Debug)]
 struct Encoded {
-    layout: operation::Layout,
-    parameters: FlexTensor,
     tape: stack::Tape,
+    /// The last block's normalisation.
+    affines: Vec<Affine>,
 }
 
 impl Encoded {
-    fn blocks(&self) -> Vec<BlockParameters<'_>> {
-        self.layout.parameters(slice(&self.parameters))
-    }
-
     /// The features, `[batch, channels × positions]`.
     fn features(&self) -> Tensor<2> {
-        let (values, rows) = (self.tape.features(&self.blocks()), self.tape.images());
+        let (values, rows) = (self.tape.features(&self.affines), self.tape.images());
         let width = values.len() / rows;
         Tensor::from_primitive::<Flex>(tensor(values, [rows, width]))
     }
@@ -102,7 +112,7 @@ impl Encoded {
 #[derive(Clone, Debug)]
 enum Below {
     Rows { width: usize, lines: Arc<Buffer<Line>>, chunks: Vec<Chunk>, groups: usize },
-    Stack(Arc<Encoded>),
+    Stack(Stack, Arc<Encoded>),
 }
 
 impl Below {
@@ -112,7 +122,7 @@ impl Below {
             Self::Rows { width, lines, chunks, groups } => {
                 Features::plain(Level::new(), *width, lines, chunks, *groups)
             }
-            Self::Stack(encoded) => encoded.tape.to_predict(&encoded.blocks()),
+            Self::Stack(stack, encoded) => encoded.tape.to_predict(&stack.blocks()),
         }
     }
 
@@ -120,11 +130,11 @@ impl Below {
     fn packed(&self, with_input: bool) -> Vec<Buffer<Line>> {
         match self {
             Self::Rows { .. } => Vec::new(),
-            Self::Stack(encoded) => encoded.tape.packed(&encoded.blocks(), with_input),
+            Self::Stack(stack, encoded) => encoded.tape.packed(&stack.blocks(), with_input),
         }
     }
 
-    /// Gradients of the input, if asked for, and of the stack's parameters.
+    /// Gradients of the input, if asked for, and of each of the stack's parameters.
     fn backward(&self, above: &AtFeatures, packed: &[Buffer<Line>], with_input: bool) -> InputAndParameters {
         match self {
             Self::Rows { width, chunks, groups, .. } => {
@@ -132,10 +142,10 @@ impl Below {
                 let identities = Affine::identities(*width, *groups);
                 (Some(to_images(Level::new(), *width, 1, &lines, chunks, &identities)), Vec::new())
             }
-            Self::Stack(encoded) => {
+            Self::Stack(stack, encoded) => {
                 let (gradients, input) =
-                    stack::backward_from(&encoded.tape, &encoded.blocks(), packed, above, with_input);
-                (input, operation::flat_gradients(&gradients))
+                    stack::backward_from(&encoded.tape, &stack.blocks(), packed, above, with_input);
+                (input, operation::gradients(gradients))
             }
         }
     }
@@ -143,12 +153,7 @@ impl Below {
 
 impl Plan {
     /// Loss, statistics (of each block, and of the bottleneck), and what the way back needs.
-    fn forward(
-        &self,
-        input: &FlexTensor,
-        encoder: FlexTensor,
-        head: Six<FlexTensor>,
-    ) -> (FlexTensor, FlexTensor, Saved) {
+    fn forward(&self, input: &FlexTensor, head: Six<FlexTensor>) -> (FlexTensor, FlexTensor, Saved) {
         let (level, layout) = (Level::new(), self.layout);
         let head = head.map(|tensor| tensor.to_contiguous());
         let [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias] = head.each_ref().map(slice);
@@ -164,15 +169,14 @@ impl Plan {
                 (Below::Rows { width, lines, chunks, groups: layout.groups }, prepare(Grid::of_rows(width)))
             }
             Some(stack) => {
-                let encoder = encoder.to_contiguous();
-                let blocks = stack.parameters(slice(&encoder));
-                let run = || stack::run(level, values, layout.groups, &stack.shapes, &blocks);
-                let grid = Grid::of(stack.shapes.last().expect("a stack has at least one block"));
+                let (shapes, blocks) = (&stack.layout.shapes, stack.blocks());
+                let run = || stack::run(level, values, layout.groups, shapes, &blocks);
+                let grid = Grid::of(shapes.last().expect("a stack has at least one block"));
                 // Weights wait for memory while products are computed.
                 let (tape, prepared) = rayon::join(run, || prepare(grid));
                 statistics = statistics::flat(tape.moments().iter().map(Vec::as_slice));
-                let encoded = Arc::new(Encoded { layout: stack.clone(), parameters: encoder, tape });
-                (Below::Stack(Arc::clone(self.encoded.get_or_init(|| encoded))), prepared)
+                let encoded = Arc::new(Encoded { affines: tape.affines(&blocks), tape });
+                (Below::Stack(stack.clone(), Arc::clone(self.encoded.get_or_init(|| encoded))), prepared)
             }
         };
         let (loss, tape) = predictor::forward(level, &below.to_predict(), &parameters, prepared, layout);
@@ -185,7 +189,7 @@ impl Plan {
 
 #[backend_extension(Autodiff, Flex)]
 trait SimSiamBackend: burn::backend::Backend {
-    /// `encoder` are the stack's parameters, flat, and nothing where there is none. The second output holds the statistics,
+    /// `chain` ends that of the stack's parameters, and is nothing where there is none. The second output holds the statistics,
     /// `[layer][mean, variance][group][channel]`, flat.
     #[allow(
         clippy::too_many_arguments,
@@ -193,7 +197,7 @@ trait SimSiamBackend: burn::backend::Backend {
     )]
     fn simsiam(
         input: FloatTensor<Self>,
-        encoder: FloatTensor<Self>,
+        chain: FloatTensor<Self>,
         hidden_weight: FloatTensor<Self>,
         hidden_bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -207,7 +211,7 @@ trait SimSiamBackend: burn::backend::Backend {
 impl SimSiamBackend for Flex {
     fn simsiam(
         input: FloatTensor<Self>,
-        encoder: FloatTensor<Self>,
+        _chain: FloatTensor<Self>,
         hidden_weight: FloatTensor<Self>,
         hidden_bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -217,7 +221,7 @@ impl SimSiamBackend for Flex {
         plan: Arc<Plan>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let head = [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias];
-        let (loss, statistics, _) = plan.forward(&input, encoder, head);
+        let (loss, statistics, _) = plan.forward(&input, head);
         (loss, statistics)
     }
 }
@@ -243,12 +247,12 @@ impl Backward<Flex, 8> for SimSiamBackward {
     fn backward(self, ops: Ops<Saved, 8>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let Saved { input_shape, width, layout, below, tape } = ops.state;
         let scale = slice(&grads.consume::<Flex>(&ops.node).to_contiguous())[0];
-        let [input_node, encoder_node, head_nodes @ ..] = ops.parents;
+        let [input_node, chain_node, head_nodes @ ..] = ops.parents;
         let features = below.to_predict();
         let with_input = input_node.is_some();
         let above = || predictor::backward(Level::new(), &features, layout, &tape, scale);
         let (above, packed) = rayon::join(above, || below.packed(with_input));
-        let ((input, encoder), head) =
+        let ((input, gradients), head) =
             rayon::join(|| below.backward(&above, &packed, with_input), || above.gradients());
         let channels = layout.channels;
         let head = [
@@ -259,7 +263,14 @@ impl Backward<Flex, 8> for SimSiamBackward {
             tensor(head.output_weight, [channels, width]),
             tensor(head.output_bias, [width]),
         ];
-        let below = [(input_node, input.map(|input| tensor(input, input_shape))), (encoder_node, Some(flat(encoder)))];
+        let signal = match &below {
+            Below::Stack(stack, _) if chain_node.is_some() => {
+                stack.parameters.leave(gradients);
+                Some(Linked::signal())
+            }
+            _ => None,
+        };
+        let below = [(input_node, input.map(|input| tensor(input, input_shape))), (chain_node, signal)];
         for (node, gradient) in below.into_iter().chain(head_nodes.into_iter().zip(head.map(Some))) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
                 grads.register::<Flex>(node.id, gradient);
@@ -271,7 +282,7 @@ impl Backward<Flex, 8> for SimSiamBackward {
 impl<C: CheckpointStrategy> SimSiamBackend for Autodiff<Flex, C> {
     fn simsiam(
         input: FloatTensor<Self>,
-        encoder: FloatTensor<Self>,
+        chain: FloatTensor<Self>,
         hidden_weight: FloatTensor<Self>,
         hidden_bias: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -282,10 +293,10 @@ impl<C: CheckpointStrategy> SimSiamBackend for Autodiff<Flex, C> {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let head = [hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias];
         let [a, b, c, d, e, f] = head.each_ref().map(|tensor| tensor.node());
-        let nodes = [input.node(), encoder.node(), a, b, c, d, e, f];
+        let nodes = [input.node(), chain.node(), a, b, c, d, e, f];
         let prepared = SimSiamBackward.prepare::<C>(nodes).compute_bound().stateful();
         let head = head.map(|tensor| tensor.into_primitive());
-        let (loss, statistics, saved) = plan.forward(&input.into_primitive(), encoder.into_primitive(), head);
+        let (loss, statistics, saved) = plan.forward(&input.into_primitive(), head);
         let loss = match prepared {
             OpsKind::Tracked(prepared) => prepared.finish(saved, loss),
             OpsKind::UnTracked(prepared) => prepared.finish(loss),
@@ -313,8 +324,8 @@ impl Predictor {
     fn run<const D: usize>(
         self,
         input: Tensor<D>,
-        encoder: Tensor<1>,
-        stack: Option<operation::Layout>,
+        chain: Tensor<1>,
+        stack: Option<Stack>,
         views: usize,
     ) -> (Tensor<1>, Tensor<1>, Arc<Plan>) {
         let (rows, channels) = (input.dims()[0], self.hidden_bias.dims()[0]);
@@ -322,7 +333,7 @@ impl Predictor {
         let plan = Arc::new(Plan { layout, stack, encoded: OnceLock::new() });
         let (loss, statistics) = <Dispatch as SimSiamBackend>::simsiam(
             input.into_dispatch(),
-            encoder.into_dispatch(),
+            chain.into_dispatch(),
             self.hidden_weight.into_dispatch(),
             self.hidden_bias.into_dispatch(),
             self.gamma.into_dispatch(),
@@ -373,7 +384,8 @@ pub fn stack_simsiam_loss(input: Tensor<4>, blocks: &[Block], predictor: Predict
     predictor.check(layout.shapes.last().map_or(0, BlockShape::out_features));
     let bottleneck = predictor.hidden_bias.dims()[0];
     let channels: Vec<usize> = layout.shapes.iter().map(|shape| shape.out_channels).chain([bottleneck]).collect();
-    let (loss, statistics, plan) = predictor.run(input, operation::flatten(blocks), Some(layout), views);
+    let (parameters, chain) = Linked::linked(operation::tensors(blocks));
+    let (loss, statistics, plan) = predictor.run(input, chain, Some(Stack { layout, parameters }), views);
     let mut statistics = BatchStatistics::by_layer(&statistics, views, channels);
     let bottleneck = statistics.pop().expect("those of the bottleneck");
     let encoded = Arc::clone(plan.encoded.get().expect("the pass of the stack"));

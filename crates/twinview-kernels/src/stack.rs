@@ -77,19 +77,23 @@ impl Tape {
     }
 
     /// The last block's values, normalised, `[image][channel][position]`.
-    pub(crate) fn features(&self, blocks: &[BlockParameters]) -> Vec<f32> {
+    pub(crate) fn features(&self, affines: &[Affine]) -> Vec<f32> {
         let last = self.shapes.len() - 1;
-        let (shape, affines) = (&self.shapes[last], affines(&self.moments[last], &blocks[last]));
-        let (channels, positions) = (shape.out_channels, shape.out_positions());
-        layout::to_images(self.level, channels, positions, &self.values[last], &self.chunks, &affines)
+        let (channels, positions) = (self.shapes[last].out_channels, self.shapes[last].out_positions());
+        layout::to_images(self.level, channels, positions, &self.values[last], &self.chunks, affines)
+    }
+
+    /// The last block's normalisation of each group.
+    pub(crate) fn affines(&self, blocks: &[BlockParameters]) -> Vec<Affine> {
+        let last = self.shapes.len() - 1;
+        affines(&self.moments[last], &blocks[last])
     }
 
     /// The same as a predictor reads them.
     pub(crate) fn to_predict(&self, blocks: &[BlockParameters]) -> Features<'_> {
         let last = self.shapes.len() - 1;
-        let (moments, block) = (&self.moments[last], &blocks[last]);
-        let affines = affines(moments, block);
-        let normalisation = (moments.as_slice(), affines.as_slice(), block.beta);
+        let affines = self.affines(blocks);
+        let normalisation = (self.moments[last].as_slice(), affines.as_slice(), blocks[last].beta);
         Features::new(self.level, &self.shapes[last], &self.values[last], &self.chunks, normalisation)
     }
 
@@ -128,7 +132,7 @@ pub fn forward(
     blocks: &[BlockParameters],
 ) -> (Vec<f32>, Tape) {
     let tape = run(level, input, groups, shapes, blocks);
-    (tape.features(blocks), tape)
+    (tape.features(&tape.affines(blocks)), tape)
 }
 
 /// The forward pass as far as the last block's values.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use burn::backend::DispatchTensor;
 use burn::tensor::Tensor;
 use fearless_simd::Level;
 
@@ -9,7 +10,8 @@ use super::inference::inference;
 use super::network::{BlockShapes, LayerValues, Shapes, backward, forward};
 use super::{ConvNorm, LayerStatistics, ResidualNetwork};
 use crate::layout::Pixel;
-use crate::network::{self, Network, Pass, on_cpu, slice};
+use crate::network::{self, Network, Pass};
+use crate::parameters::Parameters;
 use crate::plan::BlockShape;
 use crate::statistics::{self, BatchStatistics, RunningStatistics};
 
@@ -47,19 +49,16 @@ impl Layout {
         Self { shapes: Shapes { stem, blocks, epsilon: network.epsilon }, groups }
     }
 
-    /// The trained values in a flat slice: each layer's weight, gamma, beta in turn.
-    pub(crate) fn parameters<'a>(&self, mut flat: &'a [f32]) -> Vec<LayerValues<&'a [f32]>> {
-        let mut take = |count: usize| {
-            let (head, tail) = flat.split_at(count);
-            flat = tail;
-            head
-        };
-        let of = |(shape, taps): (BlockShape, usize)| LayerValues {
-            weight: take(shape.out_channels * shape.in_channels * taps),
-            gamma: take(shape.out_channels),
-            beta: take(shape.out_channels),
-        };
-        self.shapes.layers().into_iter().map(of).collect()
+    /// The trained values of `values`: each layer's weight, gamma, beta in turn.
+    pub(crate) fn parameters<'a>(&self, values: &[&'a [f32]]) -> Vec<LayerValues<&'a [f32]>> {
+        let layers = self.shapes.layers();
+        let (values, rest) = values.as_chunks();
+        assert!(values.len() == layers.len() && rest.is_empty(), "three parameters of each layer");
+        let layers = values.iter().zip(layers).map(|(&[weight, gamma, beta], (shape, _))| {
+            assert_eq!([gamma.len(), beta.len()], [shape.out_channels; 2], "a scale and a shift of each channel");
+            LayerValues { weight, gamma, beta }
+        });
+        layers.collect()
     }
 }
 
@@ -69,26 +68,25 @@ pub(crate) fn layers(network: &ResidualNetwork) -> impl Iterator<Item = &ConvNor
     std::iter::once(&network.stem).chain(blocks)
 }
 
-/// All trained values in one flat tensor, in the order [`Layout::parameters`] reads.
-pub(crate) fn flatten(network: &ResidualNetwork) -> Tensor<1> {
-    let parts = layers(network).flat_map(|layer| {
+/// All trained values, in the order [`Layout::parameters`] reads.
+pub(crate) fn tensors(network: &ResidualNetwork) -> Vec<DispatchTensor> {
+    let of = |layer: &ConvNorm| {
         let ConvNorm { weight, gamma, beta } = layer.clone();
-        [weight.flatten(0, 3), gamma, beta]
-    });
-    Tensor::cat(parts.collect(), 0)
+        [weight.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch()]
+    };
+    layers(network).flat_map(of).collect()
 }
 
 impl Network for Layout {
-    fn forward(&self, images: &[f32], parameters: &[f32]) -> Pass {
+    fn forward(&self, images: &[f32], parameters: &[&[f32]]) -> Pass {
         let layers = self.parameters(parameters);
         let (output, tape) = forward(Level::new(), images, self.groups, &self.shapes, &layers);
         let statistics = statistics::flat(tape.moments());
         let layout = self.clone();
-        let back = move |parameters: &[f32], gradient: &[f32], with_images| {
+        let back = move |parameters: &[&[f32]], gradient: &[f32], with_images| {
             let layers = layout.parameters(parameters);
             let (layers, images) = backward(&tape, &layout.shapes, &layers, gradient, with_images);
-            let parts: Vec<_> = layers.iter().flat_map(|layer| [&*layer.weight, &layer.gamma, &layer.beta]).collect();
-            (images, parts.concat())
+            (images, layers.into_iter().flat_map(|layer| [layer.weight, layer.gamma, layer.beta]).collect())
         };
         Pass { output, statistics, back: Arc::new(back) }
     }
@@ -100,7 +98,7 @@ pub(super) fn train(images: Tensor<4>, network: &ResidualNetwork, groups: usize)
     assert!(groups > 0 && batch > 0 && batch.is_multiple_of(groups), "{batch} images in {groups} equal groups");
     let layout = Layout::new(images.dims(), network, groups);
     let layers = layout.shapes.layers();
-    let (features, statistics) = network::run(images, flatten(network), layout);
+    let (features, statistics) = network::run(images, tensors(network), layout);
     let channels = layers.iter().map(|(shape, _)| shape.out_channels);
     let statistics = BatchStatistics::by_layer(&statistics, groups, channels);
     let count = |shape: &BlockShape| batch / groups * shape.out_positions();
@@ -117,12 +115,12 @@ pub(super) fn infer<P: Pixel>(
     running: &[RunningStatistics],
 ) -> Vec<f32> {
     let layout = Layout::new(size, network, 1);
-    let parameters = on_cpu(flatten(network));
+    let parameters = Parameters::new(tensors(network));
     inference(
         Level::new(),
         images,
         &layout.shapes,
-        &layout.parameters(slice(&parameters)),
+        &layout.parameters(&parameters.values()),
         &RunningStatistics::moments(running),
     )
 }

@@ -143,13 +143,19 @@ fn levels_agree_on_a_transformer() {
     let sizes = Sizes { length, width: 32, hidden: 48, head: 16, depth: 2, epsilon: 1e-6 };
     let mut flat = draws(23);
     let (tokens, gradient) = (flat(images * length * sizes.width), flat(images * sizes.width));
-    let parameters = flat(sizes.count());
+    let mut parameters = Vec::new();
+    for _ in 0..sizes.depth {
+        sizes.values(|rows, columns| parameters.push(flat(rows * columns)));
+    }
+    let parameters: Vec<&[f32]> = parameters.iter().map(Vec::as_slice).collect();
     let parameters = sizes.parameters(&parameters);
     compare(|level| {
         let (features, tape) = transformer::network::forward(level, &sizes, &parameters, &tokens);
         let (tokens_gradient, gradients) = transformer::network::backward(&tape, &parameters, &gradient);
         let inference = transformer::network::inference(level, &sizes, &parameters, &tokens);
-        vec![features, tokens_gradient, gradients, inference]
+        let mut outcomes = vec![features, tokens_gradient, inference];
+        outcomes.extend(gradients);
+        outcomes
     });
 }
 

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::{Draws, bits, distance, fixed, largest, values, wide};
+use crate::parameters::Parameters;
 use crate::residual::composed::{self, Between, ByBatch};
 use crate::residual::network;
-use crate::residual::operation::{Layout, flatten, layers};
+use crate::residual::operation::{Layout, layers, tensors};
 use crate::{
     ConvNorm, LayerStatistics, Level, ResidualBlock, ResidualNetwork, RunningStatistics, residual_network,
     residual_network_inference, residual_network_of_bytes,
@@ -137,10 +138,11 @@ impl Between for SameSides {
 /// where that is smaller. The tolerance grows where a channel hardly varies, whose rounding errors normalisation divides by the deviation; see the
 /// tests of the stack.
 fn compare(case: &Case) -> Result<(), TestCaseError> {
-    let flat: Vec<f32> = flatten(&case.network).into_data().iter::<f32>().collect();
+    let parameters = Parameters::new(tensors(&case.network));
     let images: Vec<f32> = case.images.clone().flatten::<1>(0, 3).into_data().iter::<f32>().collect();
     let layout = Layout::new(case.images.dims(), &case.network, case.groups);
-    let (_, tape) = network::forward(Level::new(), &images, case.groups, &layout.shapes, &layout.parameters(&flat));
+    let layers = layout.parameters(&parameters.values());
+    let (_, tape) = network::forward(Level::new(), &images, case.groups, &layout.shapes, &layers);
     let activations = tape.activations(&layout.shapes);
     let reference = |images: Tensor<4>, network: &ResidualNetwork, groups: usize| {
         let by_batch = ByBatch { groups, epsilon: network.epsilon, statistics: Vec::new() };

@@ -100,7 +100,7 @@ impl Sizes {
         [[width, 3 * width], [width, width], [width, hidden], [hidden, width]]
     }
 
-    /// A block's parameters, each made from its rows and columns, in the order in which they lie in a flat slice. Values of each
+    /// A block's parameters, each made from its rows and columns, in the order in which a network has them. Values of each
     /// channel are one row.
     pub(crate) fn values<T>(&self, mut of: impl FnMut(usize, usize) -> T) -> Values<T, T> {
         let [qkv, proj, fc1, fc2] = self.weights();
@@ -114,10 +114,15 @@ impl Sizes {
         }
     }
 
-    /// All blocks' parameters in a flat slice.
-    pub(crate) fn parameters<'a>(&self, mut flat: &'a [f32]) -> Vec<Parameters<'a>> {
-        let mut take = |rows, columns| flat.split_off(..rows * columns).expect("all parameters");
-        (0..self.depth).map(|_| self.values(&mut take)).collect()
+    /// All blocks' parameters, of the values of each.
+    pub(crate) fn parameters<'a>(&self, values: &[&'a [f32]]) -> Vec<Parameters<'a>> {
+        let mut values = values.iter();
+        let mut next = |rows, columns| {
+            let values = *values.next().expect("all parameters");
+            assert_eq!(values.len(), rows * columns, "a parameter of {rows} × {columns}");
+            values
+        };
+        (0..self.depth).map(|_| self.values(&mut next)).collect()
     }
 
     /// Values of all parameters.
@@ -266,8 +271,8 @@ fn from_lines(lines: &[Line], width: usize, values: &mut [f32]) {
     }
 }
 
-/// Gradients of the tokens, and of all parameters in a flat vector, from that of what [`forward`] gave.
-pub(crate) fn backward(tape: &Tape, parameters: &[Parameters], gradient: &[f32]) -> (Vec<f32>, Vec<f32>) {
+/// Gradients of the tokens, and of each parameter, from that of what [`forward`] gave.
+pub(crate) fn backward(tape: &Tape, parameters: &[Parameters], gradient: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
     let Tape { level, sizes, lines } = tape;
     let blocks = pack(parameters, Panels::transposed);
     let images = gradient.len() / sizes.width;
@@ -312,12 +317,16 @@ fn chunk_backward<S: Simd>(
     from_lines(&back, sizes.width, tokens);
 }
 
-/// The strands' sums in one, as parameters lie.
-fn add_strands(sizes: &Sizes, mut strands: Vec<Buffer<Line>>) -> Vec<f32> {
+/// The strands' sums in one, each parameter's as it lies.
+fn add_strands(sizes: &Sizes, mut strands: Vec<Buffer<Line>>) -> Vec<Vec<f32>> {
     /// Lines of a task.
     const TASK: usize = 1024;
-    let mut values = vec![0.0; sizes.count()];
-    let Some((total, others)) = strands.split_first_mut() else { return values };
+    if strands.is_empty() {
+        let mut none = Buffer::new(sizes.count() / LANES);
+        none.fill(Line::ZERO);
+        strands.push(none);
+    }
+    let (total, others) = strands.split_first_mut().expect("a strand at least");
     total.par_chunks_mut(TASK).enumerate().for_each(|(task, total)| {
         for other in others.iter() {
             for (total, other) in total.iter_mut().zip(&other[task * TASK..]) {
@@ -325,10 +334,10 @@ fn add_strands(sizes: &Sizes, mut strands: Vec<Buffer<Line>>) -> Vec<f32> {
             }
         }
     });
-    let each = sizes.count() / sizes.depth;
-    values.par_chunks_mut(each).zip(total.par_chunks(each / LANES)).for_each(|(mut values, mut total)| {
+    let blocks = total.par_chunks(sizes.count() / sizes.depth / LANES).flat_map_iter(|mut total| {
+        let mut parameters = Vec::new();
         sizes.values(|rows, columns| {
-            let values = values.split_off_mut(..rows * columns).expect("all parameters");
+            let mut values = vec![0.0; rows * columns];
             let total = total.split_off(..rows * columns / LANES).expect("all sums");
             // Matrices have a block of sixteen rows, or a line of each, and then the next sixteen columns.
             let rows = rows.min(LANES);
@@ -341,7 +350,9 @@ fn add_strands(sizes: &Sizes, mut strands: Vec<Buffer<Line>>) -> Vec<f32> {
                     }
                 }
             }
+            parameters.push(values);
         });
+        parameters
     });
-    values
+    blocks.collect()
 }
