@@ -36,9 +36,9 @@ fn words(payload: &(dyn Any + Send)) -> String {
 fn message(said: &[String], payload: &(dyn Any + Send)) -> String {
     let reason = if said.is_empty() { words(payload) } else { said[said.len().saturating_sub(3)..].join("; ") };
     format!(
-        "failed where it should not: {reason}. On a graphics processor, its memory may not do for the batch: try a smaller \
-         --batch-size, or leave out --device. A training goes on from its last checkpoint when the same command is run \
-         again. Anything else is a fault of this program: with RUST_BACKTRACE=1 it says more; please report that"
+        "failed where it should not. With --device gpu, its memory may not do for the batch: try a smaller --batch-size, or leave \
+         out --device. A training goes on from its last checkpoint with --resume. Anything else is a \
+         fault of this program: please report what it says with RUST_BACKTRACE=1. Here it said:\n{reason}"
     )
 }
 
