@@ -127,8 +127,7 @@ impl Backward<Flex, 2> for NetworkBackward {
             grads.register::<Flex>(node.id, tensor(values, input_shape));
         }
         if let Some(node) = chain_node {
-            parameters.leave(gradients);
-            grads.register::<Flex>(node.id, Parameters::signal());
+            grads.register::<Flex>(node.id, parameters.leave(gradients));
         }
     }
 }
@@ -158,8 +157,8 @@ impl<C: CheckpointStrategy> NetworkBackend for Autodiff<Flex, C> {
     }
 }
 
-/// Runs `network` on `input`, which is on the CPU, with all `parameters`, of any rank. Gives the output, `[rows of the input, width]`, and the
-/// statistics, through which no gradient flows.
+/// Runs `network` on `input`, which is on the CPU, with all `parameters`, of any rank. Gives the output, `[rows of the input, width]`,
+/// and the statistics, through which no gradient flows.
 pub(crate) fn run<const D: usize>(
     input: Tensor<D>,
     parameters: Vec<DispatchTensor>,

@@ -51,17 +51,13 @@ impl Parameters {
         self.0.iter().map(|(values, _)| slice(values)).collect()
     }
 
-    /// Leaves a gradient for each link.
-    pub(crate) fn leave(&self, gradients: Vec<Vec<f32>>) {
+    /// Leaves a gradient for each link, and gives what goes back to the chain's end, so that they are asked for.
+    pub(crate) fn leave(&self, gradients: Vec<Vec<f32>>) -> FlexTensor {
         assert_eq!(gradients.len(), self.0.len(), "a gradient of each parameter");
         for ((values, slot), gradient) in self.0.iter().zip(gradients) {
             let gradient = tensor(gradient, values.layout().shape().to_vec());
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
         }
-    }
-
-    /// What goes back to the chain's end, so that its links are asked for their gradients.
-    pub(crate) fn signal() -> FlexTensor {
         flat(vec![0.0])
     }
 }

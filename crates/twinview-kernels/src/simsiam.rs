@@ -264,11 +264,8 @@ impl Backward<Flex, 8> for SimSiamBackward {
             tensor(head.output_bias, [width]),
         ];
         let signal = match &below {
-            Below::Stack(stack, _) if chain_node.is_some() => {
-                stack.parameters.leave(gradients);
-                Some(Linked::signal())
-            }
-            _ => None,
+            Below::Rows { .. } => None,
+            Below::Stack(stack, _) => Some(stack.parameters.leave(gradients)),
         };
         let below = [(input_node, input.map(|input| tensor(input, input_shape))), (chain_node, signal)];
         for (node, gradient) in below.into_iter().chain(head_nodes.into_iter().zip(head.map(Some))) {
