@@ -54,9 +54,38 @@ pub(crate) fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES]
     out
 }
 
-/// The same where they are to lie: squares of 4×4, which the registers hold, one by one.
+/// The same where they are to lie.
 #[inline(always)]
 pub(crate) fn transpose_into<S: Simd>(simd: S, tile: &[Line; LANES], out: &mut [Line; LANES]) {
+    if const { is_wide::<S>() } {
+        transpose_by_lines(simd, tile, out);
+    } else {
+        transpose_by_squares(simd, tile, out);
+    }
+}
+
+/// Four times, each row of the first half is interleaved with the one as far down the second: each line is written once, as a whole.
+#[inline(always)]
+fn transpose_by_lines<S: Simd>(simd: S, tile: &[Line; LANES], out: &mut [Line; LANES]) {
+    let mut rows: [f32x16<S>; LANES] = [f32x16::splat(simd, 0.0); LANES];
+    for (row, line) in rows.iter_mut().zip(tile) {
+        *row = line.load(simd);
+    }
+    for _ in 0..LANES.ilog2() {
+        let before = rows;
+        for i in 0..LANES / 2 {
+            rows[2 * i] = before[i].zip_low(before[i + LANES / 2]);
+            rows[2 * i + 1] = before[i].zip_high(before[i + LANES / 2]);
+        }
+    }
+    for (line, row) in out.iter_mut().zip(rows) {
+        line.store(row);
+    }
+}
+
+/// Squares of 4×4, which the registers hold, one by one.
+#[inline(always)]
+fn transpose_by_squares<S: Simd>(simd: S, tile: &[Line; LANES], out: &mut [Line; LANES]) {
     for (row, lines) in tile.as_chunks::<4>().0.iter().enumerate() {
         for (column, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
             let [a, b, c, d] = lines.each_ref().map(|line| f32x4::load_array_ref(simd, &line.0.as_chunks().0[column]));

@@ -8,9 +8,9 @@ use crate::{Error, Result};
 /// Streams of views count to 2^8; the upper half belongs to the choices that a batch shares.
 const SHARED: u64 = 1 << 7;
 
-/// Values that a task makes, unless a single view has more: a few dozen microseconds, so that nobody waits long for a thread that
+/// Values that a task makes, unless a single view has more: less than ten microseconds, so that nobody waits long for a thread that
 /// makes views.
-const PIECE: usize = 4 * 28 * 28;
+const PIECE: usize = 28 * 28;
 
 /// Makes the views of batches of images of one size.
 ///
