@@ -132,8 +132,7 @@ impl<'a> Products<'a> {
         let each = LANES * shape.in_channels * TAPS;
         let (gradient, blocks) = self.by_block(affines, taps, |block, products| {
             let weight = &weight[block * each..weight.len().min((block + 1) * each)];
-            let groups = products.chunks_exact(TAPS * inputs).zip(taps.of_block(block));
-            groups.map(|(products, taps)| self.block_sums(products, &taps, weight)).collect::<GradientSums>()
+            self.block_sums(products, &taps.of_block(block), weight)
         });
         let mut totals = vec![vec![0.0; 2 * inputs]; moments.len()];
         for sums in &blocks {
@@ -223,23 +222,26 @@ impl<'a> Products<'a> {
         }
     }
 
-    /// `Σ weight · Σ gradient` and `Σ weight · Σ gradient · value` of a group and an output block, `[2][input channel]`.
-    fn block_sums(&self, products: &[Line], taps: &[Line; TAPS], weight: &[f32]) -> Vec<f64> {
+    /// `Σ weight · Σ gradient` and `Σ weight · Σ gradient · value` of an output block, `[group][2][input channel]`.
+    fn block_sums(&self, products: &[Line], taps: &[[Line; TAPS]], weight: &[f32]) -> GradientSums {
         let (channels, inputs) = (self.shape.in_channels, self.inputs());
         let columns = weight.len() / (channels * TAPS);
-        let mut totals = vec![0.0; 2 * inputs];
+        let mut totals = vec![vec![0.0; 2 * inputs]; taps.len()];
         dispatch!(self.level, simd => {
             for input in 0..channels {
                 let weights = tap_lines(simd, columns, |column| &weight[(column * channels + input) * TAPS..]);
-                let (mut plain, mut weighted) = (f32x16::splat(simd, 0.0), f32x16::splat(simd, 0.0));
-                for (tap, (weight, sum)) in weights.iter().zip(taps).enumerate() {
-                    let weight = weight.load(simd);
-                    plain = weight.mul_add(sum.load(simd), plain);
-                    weighted = weight.mul_add(products[tap * inputs + input].load(simd), weighted);
+                let groups = totals.iter_mut().zip(products.chunks_exact(TAPS * inputs)).zip(taps);
+                for ((totals, products), taps) in groups {
+                    let (mut plain, mut weighted) = (f32x16::splat(simd, 0.0), f32x16::splat(simd, 0.0));
+                    for (tap, (weight, sum)) in weights.iter().zip(taps).enumerate() {
+                        let weight = weight.load(simd);
+                        plain = weight.mul_add(sum.load(simd), plain);
+                        weighted = weight.mul_add(products[tap * inputs + input].load(simd), weighted);
+                    }
+                    let sum = |lanes: f32x16<_>| lanes.to_array().iter().copied().map(f64::from).sum::<f64>();
+                    totals[input] = sum(plain);
+                    totals[inputs + input] = sum(weighted);
                 }
-                let sum = |lanes: f32x16<_>| lanes.to_array().iter().copied().map(f64::from).sum::<f64>();
-                totals[input] = sum(plain);
-                totals[inputs + input] = sum(weighted);
             }
         });
         totals

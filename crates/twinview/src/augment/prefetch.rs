@@ -109,8 +109,9 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
 
     use super::*;
     use crate::augment::{Augmentation, shuffled_epoch};
@@ -144,13 +145,15 @@ mod tests {
     #[test]
     fn threads_of_the_pool_may_all_wait_for_views() {
         let schedule = || vec![Batch { indices: (0..50).collect(), ..Batch::default() }; 8];
-        let sequence = || {
+        let sequence = move || {
             let all = Prefetch::new(&images(), schedule(), maker()).unwrap().count();
             let mut dropped = Prefetch::new(&images(), schedule(), maker()).unwrap();
             dropped.next().unwrap().unwrap();
             all
         };
-        let counts: Vec<usize> = rayon::broadcast(|_| sequence());
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send(rayon::broadcast(|_| sequence())));
+        let counts = told.recv_timeout(Duration::from_secs(60)).expect("some thread makes the views");
         assert!(counts.iter().all(|count| *count == 8), "{counts:?}");
     }
 

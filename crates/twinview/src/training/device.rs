@@ -49,7 +49,9 @@ impl FromStr for DeviceName {
             "gpu" => "0",
             _ => name.strip_prefix("gpu:").unwrap_or_default(),
         };
-        number.parse().map(Self::Gpu).map_err(|_| "expected cpu, gpu, or gpu:1 for the second of several".to_owned())
+        // `parse` would take a sign too.
+        let number = number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()));
+        number.map(Self::Gpu).ok_or_else(|| "expected cpu, gpu, or gpu:1 for the second of several".to_owned())
     }
 }
 
@@ -119,7 +121,7 @@ mod tests {
         for name in [DeviceName::Cpu, DeviceName::Gpu(0), DeviceName::Gpu(12)] {
             assert_eq!(name.to_string().parse(), Ok(name));
         }
-        for wrong in ["", "GPU", "gpu:", "gpu:-1", "cuda", "cpu:0", "gpu:1.5", "gpu1"] {
+        for wrong in ["", "GPU", "gpu:", "gpu:-1", "gpu:+1", "cuda", "cpu:0", "gpu:1.5", "gpu1"] {
             assert!(wrong.parse::<DeviceName>().unwrap_err().contains("expected cpu"), "{wrong}");
         }
     }
