@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use crate::normalise::Affine;
 use crate::pack;
 use crate::plan::{Chunk, rows};
-use crate::tile::{LANES, Line, transpose};
+use crate::tile::{LANES, Line};
+use crate::transpose::transpose;
 use crate::workspace::{Buffer, zeros};
 
 /// A pixel as it lies in memory.

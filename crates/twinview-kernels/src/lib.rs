@@ -77,6 +77,7 @@ mod statistics;
 mod tests;
 mod tile;
 mod transformer;
+mod transpose;
 mod weight_gradient;
 mod weight_products;
 mod weighted_sum;

@@ -6,7 +6,8 @@ use rayon::prelude::*;
 use crate::normalise::Affine;
 use crate::plan::{BlockShape, KERNEL, TAPS};
 use crate::spans::{HALF_DIFFERENCE, HALF_SUM, VARIANTS};
-use crate::tile::{LANES, Line, transpose};
+use crate::tile::{LANES, Line};
+use crate::transpose::transpose;
 use crate::workspace::Buffer;
 
 /// Values of each channel as lines, the last filled up with zeros.

@@ -9,7 +9,8 @@ use std::ops::Range;
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
-use crate::tile::{Finish, LANES, Line, Start, Step, panel, tiles, transpose, with_rows};
+use crate::tile::{Finish, LANES, Line, Start, Step, panel, tiles, with_rows};
+use crate::transpose::transpose;
 use crate::workspace::{Buffer, zeros};
 
 /// Rows of a task of [`rows_by_panels`], tiles of so many: several of them share each panel while it is in the cache.

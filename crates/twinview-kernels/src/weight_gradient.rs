@@ -7,7 +7,8 @@ use crate::backward::GradientSums;
 use crate::normalise::{Affine, Moments};
 use crate::pack::tap_lines;
 use crate::plan::{BlockShape, Chunk, TAPS, parts};
-use crate::tile::{LANES, Line, transpose_into};
+use crate::tile::{LANES, Line};
+use crate::transpose::transpose_into;
 use crate::weight_products::{Begun, Factors, Terms, fold, scratch_len, sums_each};
 use crate::workspace::Buffer;
 

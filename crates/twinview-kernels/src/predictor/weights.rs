@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use super::Parameters;
 use super::features::Grid;
 use crate::product::block_of;
-use crate::tile::{Finish, LANES, Line, Start, Step, panel, transpose, transpose_into};
+use crate::tile::{Finish, LANES, Line, Start, Step, panel};
+use crate::transpose::{transpose, transpose_into};
 use crate::workspace::{Buffer, zeros};
 
 /// Bricks of a range, whose products are summed before the sums go back to memory: a panel of their lines stays in the

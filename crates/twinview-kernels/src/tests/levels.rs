@@ -6,7 +6,9 @@ use super::{Draws, distance, largest};
 use crate::product::{Panels, columns_by_columns, rows_by_panels};
 use crate::residual::network::{BlockShapes, LayerValues, Shapes};
 use crate::rows_norm::Layout;
+use crate::tile::{LANES, Line};
 use crate::transformer::network::Sizes;
+use crate::transpose::transpose;
 use crate::{BlockParameters, BlockShape, Level, Moments, cosine, inference, predictor, residual, stack, transformer};
 use fearless_simd::dispatch;
 
@@ -46,6 +48,16 @@ fn draws(seed: u64) -> impl FnMut(usize) -> Vec<f32> {
 
 /// Rows of a test's input, in two groups.
 const ROWS: usize = if cfg!(miri) { 6 } else { 106 };
+
+#[test]
+fn every_level_transposes() {
+    let tile: [Line; LANES] =
+        std::array::from_fn(|row| Line(std::array::from_fn(|column| (row * LANES + column) as f32)));
+    let expected: [Line; LANES] = std::array::from_fn(|row| Line(std::array::from_fn(|column| tile[column].0[row])));
+    for level in levels().into_iter().chain([Level::fallback()]) {
+        assert_eq!(dispatch!(level, simd => transpose(simd, &tile)), expected, "{level:?}");
+    }
+}
 
 #[test]
 fn levels_agree_on_a_stack() {

@@ -3,7 +3,8 @@
 use fearless_simd::Simd;
 
 use super::rows::{softmax, through_softmax};
-use crate::tile::{Finish, LANES, Line, Start, Step, block_products, panel, transpose};
+use crate::tile::{Finish, LANES, Line, Start, Step, block_products, panel};
+use crate::transpose::transpose;
 use crate::workspace::Buffer;
 
 /// What each image of a chunk has.
