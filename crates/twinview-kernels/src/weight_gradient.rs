@@ -116,7 +116,7 @@ impl<'a> Products<'a> {
 
     /// Gradient of the weights `[out, in, 3, 3]`: `affines` are the normalisations of the values.
     pub(crate) fn weights(&self, affines: &[Affine], taps: &TapSums) -> Vec<f32> {
-        self.by_block(affines, taps, |_, _| ()).0
+        self.by_block(affines, taps, |_, _, _| ()).0
     }
 
     /// The same, and what the normalisation of the values needs on the way back, before the values' gradient is known: that is a
@@ -131,9 +131,9 @@ impl<'a> Products<'a> {
     ) -> (Vec<f32>, GradientSums) {
         let (shape, inputs) = (self.shape, self.inputs());
         let each = LANES * shape.in_channels * TAPS;
-        let (gradient, blocks) = self.by_block(affines, taps, |block, products| {
+        let (gradient, blocks) = self.by_block(affines, taps, |block, products, taps| {
             let weight = &weight[block * each..weight.len().min((block + 1) * each)];
-            self.block_sums(products, &taps.of_block(block), weight)
+            self.block_sums(products, taps, weight)
         });
         let mut totals = vec![vec![0.0; 2 * inputs]; moments.len()];
         for sums in &blocks {
@@ -161,13 +161,14 @@ impl<'a> Products<'a> {
         &self,
         affines: &[Affine],
         taps: &TapSums,
-        then: impl Fn(usize, &[Line]) -> T + Sync,
+        then: impl Fn(usize, &[Line], &[[Line; TAPS]]) -> T + Sync,
     ) -> (Vec<f32>, Vec<T>) {
         let (shape, panel) = (self.shape, TAPS * self.inputs());
         let mut out = vec![0.0; shape.out_channels * shape.in_channels * TAPS];
         let blocks = out.par_chunks_mut(LANES * shape.in_channels * TAPS).enumerate().with_max_len(1);
         let made = blocks.map(|(block, out)| {
             let mut products: Buffer<Line> = Buffer::new(affines.len() * panel);
+            let taps = taps.of_block(block);
             let parts = self.lines.chunks_exact(panel).skip(block).step_by(shape.out_blocks());
             dispatch!(self.level, simd => {
                 let mut begun = vec![false; affines.len()];
@@ -179,9 +180,9 @@ impl<'a> Products<'a> {
                         sum.store(if held { sum.load(simd) + product } else { product });
                     }
                 }
-                self.block_weights(simd, &products, affines, &taps.of_block(block), out);
+                self.block_weights(simd, &products, affines, &taps, out);
             });
-            then(block, &products)
+            then(block, &products, &taps)
         });
         let made = made.collect();
         (out, made)
