@@ -10,6 +10,7 @@ use crate::pack;
 use crate::plan::{BlockShape, Chunk, cut, rows};
 use crate::spans::{Spans, tasks};
 use crate::tile::{Finish, LANES, Line};
+use crate::values::Values;
 use crate::workspace::Buffer;
 
 /// `Σ gradient` and `Σ gradient · (value − mean)` of each group and channel, `[group][2][channels]`.
@@ -269,11 +270,11 @@ pub(crate) fn input(
                 rows: count,
                 width: shape.out_width(),
                 blocks: outputs,
-                source: chunk.of(gradient, shape.out_positions() * outputs),
                 weights,
                 columns: &spans.columns,
                 finish: Finish::Keep,
             };
+            let mut source = Values::Kept(gradient).rows(chunk, shape.out_height(), shape.out_width() * outputs);
             let ys: Vec<usize> = rows.iter().map(|(row, _)| row.y).collect();
             let (mut outs, sums): (Vec<_>, Vec<_>) = rows.into_iter().map(|(row, sums)| (row.data, sums)).unzip();
             let mut scratch = Buffer::new(if kept == 0 { outs.len() * each * count } else { 0 });
@@ -281,7 +282,7 @@ pub(crate) fn input(
                 outs = scratch.chunks_exact_mut(each * count).collect();
             }
             dispatch!(level, simd => {
-                convolution.rows(simd, span, |_| None, &mut outs);
+                convolution.rows(simd, span, &mut source, |_| None, &mut outs);
                 for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
                     onward.row(simd, chunk, shape.height, y, out, sums);
                 }

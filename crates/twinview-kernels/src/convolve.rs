@@ -6,11 +6,13 @@
 use std::cell::RefCell;
 
 use fearless_simd::Simd;
+use smallvec::SmallVec;
 
 use crate::spans::{Span, To, VARIANTS};
 use crate::tile::{Finish, LANES, Line, Start, Step, combined, panel};
+use crate::values::Rows;
 
-/// One chunk's source and the weights it meets.
+/// How a chunk's rows meet the weights.
 #[derive(Clone, Copy)]
 pub(crate) struct Convolution<'a> {
     /// Images in the chunk.
@@ -18,13 +20,14 @@ pub(crate) struct Convolution<'a> {
     /// Columns of the source, and its channel blocks.
     pub(crate) width: usize,
     pub(crate) blocks: usize,
-    /// `[row][column][channel block][image]`.
-    pub(crate) source: &'a [Line],
     /// `[panel][kernel row variant][kernel column variant][channel block][16]`.
     pub(crate) weights: &'a [Line],
     pub(crate) columns: &'a [Span],
     pub(crate) finish: Finish,
 }
+
+/// More parts than a sum of any span has, of rows and of columns together.
+const MOST_PARTS: usize = 8;
 
 thread_local! {
     /// Kept from one span to the next, whoever makes it.
@@ -80,12 +83,13 @@ impl RowStart<'_> {
 }
 
 impl<'a> Convolution<'a> {
-    /// Makes the rows of `span`, `[column][panel][image]` each. Their sums begin with `start(row)`, `[column][panel]`, or zeros.
+    /// Makes the rows of `span` from those of `source`, `[column][panel][image]` each. Their sums begin with `start(row)`, `[column][panel]`, or zeros.
     #[inline(always)]
     pub(crate) fn rows<S: Simd>(
         &self,
         simd: S,
         span: &Span,
+        source: &mut Rows,
         start: impl Fn(usize) -> Option<Vec<Line>>,
         outs: &mut [&mut [Line]],
     ) {
@@ -93,11 +97,12 @@ impl<'a> Convolution<'a> {
         let each = outs[0].len();
         let parts = lines(&mut scratch.row_parts, span.parts() * each);
         for sum in &span.sums {
+            source.make(simd, sum.products.iter().flat_map(|product| &product.sources).map(|&(row, _)| row));
             let made = lines(&mut scratch.rows, sum.products.len() * self.width * self.brick());
             let mut made = made.chunks_exact_mut(self.width * self.brick());
             let mut terms = Vec::with_capacity(sum.products.len());
             for (product, made) in sum.products.iter().zip(&mut made) {
-                let row = combined(simd, &product.sources, |row| self.row(row), made);
+                let row = combined(simd, &product.sources, |row| source.row(row), made);
                 terms.push(Term { row, variant: product.variant });
             }
             let (before, out, same, finish) = match sum.to {
@@ -111,11 +116,6 @@ impl<'a> Convolution<'a> {
             self.row_of(simd, &terms, &RowStart { same, parts }, finish, &mut scratch.columns, out);
         }
         SCRATCH.set(scratch);
-    }
-
-    fn row(&self, row: usize) -> &'a [Line] {
-        let each = self.width * self.brick();
-        &self.source[row * each..(row + 1) * each]
     }
 
     /// Lines of a position.
@@ -170,7 +170,7 @@ impl<'a> Convolution<'a> {
             let column_parts = lines(&mut scratch.parts, span.parts() * self.rows);
             for (index, weights) in self.weights.chunks_exact(each).enumerate() {
                 for (sum, steps) in span.sums.iter().zip(&steps) {
-                    let mut parts = Vec::with_capacity(start.parts.len() + sum.parts.len());
+                    let mut parts: SmallVec<[_; MOST_PARTS]> = SmallVec::new();
                     let (before, out, same, finish) = match sum.to {
                         To::Part(part) => {
                             let (before, rest) = column_parts.split_at_mut(part * self.rows);

@@ -1,17 +1,102 @@
-//! The way back of the first block, whose input are images in planes.
+//! The first block, whose input are images in planes: its values, and its way back.
 
-use fearless_simd::{Simd, f32x16, prelude::*};
+use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
+use rayon::prelude::*;
 
 use crate::backward::{Inverse, Onward};
+use crate::normalise::{MOMENTS, Moments, add_brick};
 use crate::plan::{BlockShape, Chunk, TAPS};
-use crate::tile::{LANES, Line, plane_products, tiles, with_rows};
+use crate::tile::{LANES, Line, panel_from_planes, plane_products, tiles, with_rows};
+use crate::workspace::Buffer;
+
+/// A batch's images in planes, and what the first block makes its values of them with.
+#[derive(Debug)]
+pub(crate) struct Images {
+    pub(crate) planes: Buffer<f32>,
+    /// [Packed](crate::pack::planes).
+    pub(crate) weights: Buffer<Line>,
+    pub(crate) bias: Vec<Line>,
+}
+
+impl Images {
+    /// The values of the first block, whose `shape` it is.
+    pub(crate) fn values<'a>(&'a self, shape: &'a BlockShape) -> FromPlanes<'a> {
+        FromPlanes { shape, planes: &self.planes, weights: &self.weights, bias: &self.bias }
+    }
+}
+
+/// What makes the first block's values, before normalisation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FromPlanes<'a> {
+    pub(crate) shape: &'a BlockShape,
+    pub(crate) planes: &'a [f32],
+    pub(crate) weights: &'a [Line],
+    pub(crate) bias: &'a [Line],
+}
+
+/// First plane value and weight line of each tap of a position.
+type Steps = Vec<(usize, usize)>;
+
+impl FromPlanes<'_> {
+    /// Row `y` of a chunk, `[column][channel block][image]`.
+    #[inline(always)]
+    pub(crate) fn row<S: Simd>(&self, simd: S, chunk: Chunk, y: usize, out: &mut [Line]) {
+        for (x, out) in out.chunks_exact_mut(self.shape.out_blocks() * chunk.rows).enumerate() {
+            let steps = self.steps(chunk, y, x);
+            for (output, out) in out.chunks_exact_mut(chunk.rows).enumerate() {
+                self.brick(simd, chunk, &steps, output, out);
+            }
+        }
+    }
+
+    fn steps(&self, chunk: Chunk, y: usize, x: usize) -> Steps {
+        let shape = self.shape;
+        let mut steps = Vec::with_capacity(TAPS * shape.in_channels);
+        for (tap, position) in shape.taps(y, x) {
+            steps.extend((0..shape.in_channels).map(|channel| {
+                ((channel * shape.in_positions() + position) * chunk.rows, tap * shape.in_channels + channel)
+            }));
+        }
+        steps
+    }
+
+    /// One channel block of a position.
+    #[inline(always)]
+    fn brick<S: Simd>(&self, simd: S, chunk: Chunk, steps: &Steps, output: usize, out: &mut [Line]) {
+        let panel = TAPS * self.shape.in_channels;
+        let planes = chunk.of(self.planes, self.shape.in_features());
+        panel_from_planes(simd, self.bias[output], planes, &self.weights[output * panel..][..panel], steps, out);
+    }
+
+    /// Each group's batch statistics, of values that are not kept.
+    pub(crate) fn moments(&self, level: Level, chunks: &[Chunk], groups: usize) -> Vec<Moments> {
+        let (outputs, height) = (self.shape.out_blocks(), self.shape.out_height());
+        let each = MOMENTS * outputs * LANES;
+        let mut moments = vec![0.0; chunks.len() * height * each];
+        moments.par_chunks_mut(each).enumerate().with_max_len(1).for_each(|(task, moments)| {
+            let (chunk, y) = (chunks[task / height], task % height);
+            let mut brick = vec![Line::ZERO; chunk.rows];
+            dispatch!(level, simd => {
+                for x in 0..self.shape.out_width() {
+                    let steps = self.steps(chunk, y, x);
+                    for output in 0..outputs {
+                        self.brick(simd, chunk, &steps, output, &mut brick);
+                        add_brick(simd, &brick, moments, output * LANES);
+                    }
+                }
+            });
+        });
+        let count = chunks.iter().map(|chunk| chunk.rows).sum::<usize>() / groups * self.shape.out_positions();
+        Moments::of_groups(&moments, each, chunks, groups, count, self.shape.out_channels)
+    }
+}
 
 /// Takes the gradient of the block's normalised values back through normalisation and ReLU and, while it is in the cache,
 /// sums its products with the images: the gradients of weights and bias.
 pub(crate) struct FirstBlock<'a> {
-    pub(crate) shape: &'a BlockShape,
-    pub(crate) planes: &'a [f32],
-    pub(crate) values: &'a [Line],
+    pub(crate) from: FromPlanes<'a>,
+    /// Its values, where they are kept.
+    pub(crate) kept: Option<&'a [Line]>,
     pub(crate) inverses: &'a [Inverse],
     /// Whether the images' gradient is asked for, which needs the convolution's output's.
     pub(crate) with_input: bool,
@@ -20,7 +105,7 @@ pub(crate) struct FirstBlock<'a> {
 impl Onward for FirstBlock<'_> {
     /// `[output block][input channel][tap]`, a line each, and a line of the bias for each output block.
     fn sums(&self) -> usize {
-        self.shape.out_blocks() * (self.panel() + 1) * LANES
+        self.from.shape.out_blocks() * (self.panel() + 1) * LANES
     }
 
     fn is_kept(&self) -> bool {
@@ -29,18 +114,21 @@ impl Onward for FirstBlock<'_> {
 
     #[inline(always)]
     fn row<S: Simd>(&self, simd: S, chunk: Chunk, height: usize, y: usize, gradient: &mut [Line], sums: &mut [f64]) {
-        let (shape, panel, outputs, rows) = (self.shape, self.panel(), self.shape.out_blocks(), chunk.rows);
-        let planes = chunk.of(self.planes, shape.in_features());
-        let values = chunk.row(self.values, height, shape.out_width() * outputs, y);
+        let (shape, panel, rows) = (self.from.shape, self.panel(), chunk.rows);
+        let outputs = shape.out_blocks();
+        let planes = chunk.of(self.from.planes, shape.in_features());
+        let kept = self.kept.map(|values| chunk.row(values, height, shape.out_width() * outputs, y));
+        let mut made = vec![Line::ZERO; rows];
+        let mut steps = Steps::new();
         // A padding tap reads zeros, which keeps the tiles the same everywhere.
         let padding = vec![0.0; rows];
         let mut inputs = vec![&padding[..]; panel];
         let mut products = vec![Line::ZERO; outputs * panel];
         let (of_products, of_biases) = sums.split_at_mut(outputs * panel * LANES);
-        let bricks = gradient.chunks_exact_mut(rows).zip(values.chunks_exact(rows));
-        for (index, (gradient, values)) in bricks.enumerate() {
+        for (index, gradient) in gradient.chunks_exact_mut(rows).enumerate() {
             let (x, output) = (index / outputs, index % outputs);
             if output == 0 {
+                steps = self.from.steps(chunk, y, x);
                 inputs.fill(&padding);
                 for (tap, from) in shape.taps(y, x) {
                     for channel in 0..shape.in_channels {
@@ -49,6 +137,13 @@ impl Onward for FirstBlock<'_> {
                     }
                 }
             }
+            let values = match kept {
+                Some(values) => &values[index * rows..][..rows],
+                None => {
+                    self.from.brick(simd, chunk, &steps, output, &mut made);
+                    &made
+                }
+            };
             let products = &mut products[output * panel..][..panel];
             let inverse = self.inverses[chunk.group].block(simd, output);
             let mut total = f32x16::splat(simd, 0.0);
@@ -91,7 +186,7 @@ impl Onward for FirstBlock<'_> {
 impl FirstBlock<'_> {
     /// Weights of an output channel.
     fn panel(&self) -> usize {
-        self.shape.in_channels * TAPS
+        self.from.shape.in_channels * TAPS
     }
 }
 

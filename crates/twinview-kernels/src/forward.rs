@@ -4,20 +4,22 @@ use fearless_simd::{Level, Simd, dispatch};
 use rayon::prelude::*;
 
 use crate::convolve::Convolution;
+use crate::first_block::FromPlanes;
 use crate::normalise::{MOMENTS, Moments, add_brick};
 use crate::pack::ForwardWeights;
 use crate::plan::{BlockShape, Chunk, TAPS, rows};
 use crate::spans::{Span, Spans, tasks};
-use crate::tile::{Finish, LANES, Line, panel_from_planes};
+use crate::tile::{Finish, LANES, Line};
+use crate::values::Values;
 use crate::workspace::Buffer;
 
 /// The source of a block's convolution.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
-    /// Planes, and weights packed for them.
-    Planes(&'a [f32], &'a [Line]),
+    /// Images.
+    Planes(FromPlanes<'a>),
     /// An earlier block's values, the weights, one for each group or one for all, and what becomes of the sums.
-    Values(&'a [Line], &'a [ForwardWeights], Finish),
+    Values(Values<'a>, &'a [ForwardWeights], Finish),
 }
 
 /// What every chunk's forward pass through a block needs.
@@ -37,16 +39,9 @@ impl<'a> Block<'a> {
     #[inline(always)]
     fn rows<S: Simd>(&self, simd: S, chunk: Chunk, span: &Span, outs: &mut [&mut [Line]]) {
         match self.source {
-            Source::Planes(planes, weights) => {
+            Source::Planes(from) => {
                 for (y, out) in span.outs.iter().zip(outs) {
-                    self.row_from_planes(
-                        simd,
-                        chunk.of(planes, self.shape.in_features()),
-                        weights,
-                        chunk.rows,
-                        *y,
-                        out,
-                    );
+                    from.row(simd, chunk, *y, out);
                 }
             }
             Source::Values(values, weights, finish) => {
@@ -55,12 +50,13 @@ impl<'a> Block<'a> {
                     rows: chunk.rows,
                     width: self.shape.width,
                     blocks: self.shape.in_blocks(),
-                    source: chunk.of(values, self.shape.in_positions() * self.shape.in_blocks()),
                     weights: &weights.lines,
                     columns: &self.spans.columns,
                     finish,
                 };
-                convolution.rows(simd, span, |y| Some(self.starts(&weights.shifts, y)), outs);
+                let each = self.shape.width * self.shape.in_blocks();
+                let mut rows = values.rows(chunk, self.shape.height, each);
+                convolution.rows(simd, span, &mut rows, |y| Some(self.starts(&weights.shifts, y)), outs);
             }
         }
     }
@@ -80,32 +76,6 @@ impl<'a> Block<'a> {
             }
         }
         starts
-    }
-
-    #[inline(always)]
-    fn row_from_planes<S: Simd>(
-        &self,
-        simd: S,
-        planes: &[f32],
-        weights: &[Line],
-        rows: usize,
-        y: usize,
-        out: &mut [Line],
-    ) {
-        let shape = self.shape;
-        let mut steps = Vec::with_capacity(TAPS * shape.in_channels);
-        for (x, out) in out.chunks_exact_mut(shape.out_blocks() * rows).enumerate() {
-            steps.clear();
-            for (tap, position) in shape.taps(y, x) {
-                steps.extend((0..shape.in_channels).map(|channel| {
-                    ((channel * shape.in_positions() + position) * rows, tap * shape.in_channels + channel)
-                }));
-            }
-            let panels = weights.chunks_exact(TAPS * shape.in_channels);
-            for ((out, weights), start) in out.chunks_exact_mut(rows).zip(panels).zip(self.bias) {
-                panel_from_planes(simd, *start, planes, weights, &steps, out);
-            }
-        }
     }
 }
 

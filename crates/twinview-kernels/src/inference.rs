@@ -3,6 +3,7 @@
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
+use crate::first_block::FromPlanes;
 use crate::forward::{self, Source};
 use crate::layout::{Pixel, chunk_to_images, chunk_to_planes};
 use crate::normalise::{Affine, Moments};
@@ -10,6 +11,7 @@ use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk};
 use crate::stack::{BlockParameters, check};
 use crate::tile::{Finish, Line};
+use crate::values::Values;
 use crate::workspace::Buffer;
 
 /// Images that go through all blocks before the next do: whole tiles of six rows, few enough that what lies between
@@ -89,8 +91,10 @@ impl<'a> Stack<'a> {
         let mut values: Option<Buffer<Line>> = None;
         for (index, shape) in self.shapes.iter().enumerate() {
             let source = match &values {
-                None => Source::Planes(&planes, &self.planes),
-                Some(values) => Source::Values(values, &self.weights[index - 1], Finish::Relu),
+                None => {
+                    Source::Planes(FromPlanes { shape, planes: &planes, weights: &self.planes, bias: &self.biases[0] })
+                }
+                Some(values) => Source::Values(Values::Kept(values), &self.weights[index - 1], Finish::Relu),
             };
             let mut next = Buffer::new(rows * shape.out_positions() * shape.out_blocks());
             forward::chunk(self.level, shape, &self.biases[index], source, chunk, &mut next);

@@ -25,7 +25,7 @@
 //!
 //! Heads and losses have operations of their own: [`linear`], [`batch_norm`], [`negative_cosine_similarity`], and
 //! [`simsiam_loss`], which is predictor and loss in one, and with the stack below them [`stack_simsiam_loss`]; [`momentum_step`] and
-//! [`weighted_sum`] serve what moves weights. On devices other than the CPU all are composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
+//! [`weighted_sum`] serve what moves weights, [`vectorized`] whoever has a loop to run. On devices other than the CPU all are composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -78,6 +78,8 @@ mod tests;
 mod tile;
 mod transformer;
 mod transpose;
+mod values;
+mod vectorized;
 mod weight_gradient;
 mod weight_products;
 mod weighted_sum;
@@ -100,4 +102,5 @@ pub use simsiam::{Predictor, StackSimSiam, simsiam_loss, stack_simsiam_loss};
 pub use stack::{BlockGradients, BlockParameters, Tape, backward, forward};
 pub use statistics::{BatchStatistics, RunningStatistics};
 pub use transformer::{LayerNorm, TokenLinear, Transformer, TransformerBlock, transformer_first_token};
+pub use vectorized::vectorized;
 pub use weighted_sum::{momentum_step, weighted_sum};

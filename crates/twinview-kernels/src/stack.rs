@@ -3,7 +3,7 @@
 use fearless_simd::Level;
 
 use crate::backward::{self, Above, FeatureGradient, GradientSums, Inverse, NoLayer, Through};
-use crate::first_block::{self, FirstBlock};
+use crate::first_block::{self, FirstBlock, Images};
 use crate::forward::{self, Source};
 use crate::layout;
 use crate::normalise::{Affine, Moments, by_group};
@@ -11,6 +11,7 @@ use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::predictor::Features;
 use crate::tile::{Finish, Line};
+use crate::values::Values;
 use crate::weight_gradient::{Products, TapSums};
 use crate::workspace::Buffer;
 
@@ -48,11 +49,17 @@ pub struct Tape {
     level: Level,
     shapes: Vec<BlockShape>,
     chunks: Vec<Chunk>,
-    planes: Buffer<f32>,
-    /// Each block's values after ReLU, before normalisation.
-    values: Vec<Buffer<Line>>,
+    images: Images,
+    /// Each block's values after ReLU, before normalisation, but the first's where they are [made again](is_made).
+    values: Vec<Option<Buffer<Line>>>,
     /// Batch statistics `[block][group]`.
     moments: Vec<Vec<Moments>>,
+}
+
+/// Whether the first block's values are not kept, but made again wherever they are read: of a single channel that takes less time
+/// than to fetch them from memory.
+fn is_made(shapes: &[BlockShape]) -> bool {
+    shapes.len() > 1 && shapes[0].in_channels == 1
 }
 
 impl Tape {
@@ -63,12 +70,26 @@ impl Tape {
 
     /// The way back through a block's normalisation and ReLU.
     fn through<'a>(&'a self, block: usize, inverses: &'a [Inverse]) -> Through<'a> {
-        Through { shape: &self.shapes[block], values: &self.values[block], inverses }
+        Through { shape: &self.shapes[block], values: self.kept(block), inverses }
     }
 
     /// The way back through all of the first block, but to the images.
     fn first<'a>(&'a self, inverses: &'a [Inverse], with_input: bool) -> FirstBlock<'a> {
-        FirstBlock { shape: &self.shapes[0], planes: &self.planes, values: &self.values[0], inverses, with_input }
+        let kept = self.values[0].as_deref();
+        FirstBlock { from: self.images.values(&self.shapes[0]), kept, inverses, with_input }
+    }
+
+    /// A block's values, as the next one reads them.
+    fn values(&self, block: usize) -> Values<'_> {
+        match &self.values[block] {
+            Some(values) => Values::Kept(values),
+            None => Values::Made(self.images.values(&self.shapes[block])),
+        }
+    }
+
+    /// Those of a block behind the first, or of the only one.
+    fn kept(&self, block: usize) -> &[Line] {
+        self.values[block].as_deref().expect("values that are kept")
     }
 
     /// Images of the batch.
@@ -80,7 +101,7 @@ impl Tape {
     pub(crate) fn features(&self, affines: &[Affine]) -> Vec<f32> {
         let last = self.shapes.len() - 1;
         let (channels, positions) = (self.shapes[last].out_channels, self.shapes[last].out_positions());
-        layout::to_images(self.level, channels, positions, &self.values[last], &self.chunks, affines)
+        layout::to_images(self.level, channels, positions, self.kept(last), &self.chunks, affines)
     }
 
     /// The last block's normalisation of each group.
@@ -94,7 +115,7 @@ impl Tape {
         let last = self.shapes.len() - 1;
         let affines = self.affines(blocks);
         let normalisation = (self.moments[last].as_slice(), affines.as_slice(), blocks[last].beta);
-        Features::new(self.level, &self.shapes[last], &self.values[last], &self.chunks, normalisation)
+        Features::new(self.level, &self.shapes[last], self.kept(last), &self.chunks, normalisation)
     }
 
     /// The weights of the blocks whose input's gradient is needed, from the first block on, each [packed](pack::backward) for it.
@@ -108,8 +129,14 @@ impl Tape {
     pub(crate) fn activations(&self, block: usize) -> Vec<f32> {
         let shape = &self.shapes[block];
         let affines = Affine::identities(shape.out_channels, self.moments[block].len());
-        let values = &self.values[block];
-        layout::to_images(self.level, shape.out_channels, shape.out_positions(), values, &self.chunks, &affines)
+        let each = shape.out_width() * shape.out_blocks();
+        let mut values = Buffer::new(self.images() * shape.out_height() * each);
+        for row in crate::plan::rows(&mut values, &self.chunks, shape.out_height(), each) {
+            let mut of_chunk = self.values(block).rows(row.chunk, shape.out_height(), each);
+            fearless_simd::dispatch!(self.level, simd => of_chunk.make(simd, [row.y]));
+            row.data.copy_from_slice(of_chunk.row(row.y));
+        }
+        layout::to_images(self.level, shape.out_channels, shape.out_positions(), &values, &self.chunks, &affines)
     }
 }
 
@@ -148,25 +175,31 @@ pub(crate) fn run(
     let chunks = chunks(batch, groups);
     let first = &shapes[0];
     let planes = layout::to_planes(level, input, first.in_channels * first.in_positions(), &chunks);
-    let packed = pack::planes(first, blocks[0].weight);
-    let mut values: Vec<Buffer<Line>> = Vec::with_capacity(shapes.len());
-    let mut moments: Vec<Vec<Moments>> = Vec::with_capacity(shapes.len());
+    let bias = pack::channels(blocks[0].bias);
+    let images = Images { planes, weights: pack::planes(first, blocks[0].weight), bias };
+    let (values, moments) = (Vec::with_capacity(shapes.len()), Vec::with_capacity(shapes.len()));
+    let mut tape = Tape { level, shapes: shapes.to_vec(), chunks, images, values, moments };
     for (index, (shape, block)) in shapes.iter().zip(blocks).enumerate() {
         let weights: Vec<_>;
         let source = match index.checked_sub(1) {
-            None => Source::Planes(&planes, &packed),
+            None if is_made(shapes) => {
+                tape.moments.push(tape.images.values(shape).moments(level, &tape.chunks, groups));
+                tape.values.push(None);
+                continue;
+            }
+            None => Source::Planes(tape.images.values(shape)),
             Some(before) => {
-                let affines = affines(&moments[before], &blocks[before]);
+                let affines = affines(&tape.moments[before], &blocks[before]);
                 weights = ForwardWeights::of_groups(level, shape, block.weight, &affines);
-                Source::Values(&values[before], &weights, Finish::Relu)
+                Source::Values(tape.values(before), &weights, Finish::Relu)
             }
         };
-        let (block_values, block_moments) =
-            forward::block(level, shape, &pack::channels(block.bias), source, &chunks, groups);
-        values.push(block_values);
-        moments.push(block_moments);
+        let bias = pack::channels(block.bias);
+        let (values, moments) = forward::block(level, shape, &bias, source, &tape.chunks, groups);
+        tape.values.push(Some(values));
+        tape.moments.push(moments);
     }
-    Tape { level, shapes: shapes.to_vec(), chunks, planes, values, moments }
+    tape
 }
 
 /// Gradients of every block's trained values, and of the input if asked for, from the gradient of the
@@ -181,7 +214,7 @@ pub fn backward(
     with_input: bool,
 ) -> (Vec<BlockGradients>, Option<Vec<f32>>) {
     let last = tape.shapes.len() - 1;
-    let (shape, values) = (&tape.shapes[last], &tape.values[last]);
+    let (shape, values) = (&tape.shapes[last], tape.kept(last));
     assert_eq!(gradient.len(), tape.images() * shape.out_features(), "values in the gradient");
     let means: Vec<Vec<Line>> = tape.moments[last].iter().map(|m| pack::channels(&m.mean)).collect();
     let above = FeatureGradient::read(tape.level, shape, gradient, values, &means, &tape.chunks);
@@ -218,7 +251,7 @@ pub(crate) fn backward_from(
     for index in (1..=last).rev() {
         let (shape, block, before) = (&shapes[index], &blocks[index], index - 1);
         let taps = TapSums::new(shape, &by_group(&rows, rows.len() / chunks.len(), chunks, groups));
-        let products = Products::new(level, shape, &tape.values[before], &back, chunks);
+        let products = Products::new(level, shape, tape.values(before), &back, chunks);
         let affines = affines(&tape.moments[before], &blocks[before]);
         let (weight, sums) = products.gradients(&affines, &taps, block.weight, &tape.moments[before]);
         gradients.push(BlockGradients { weight, bias: taps.bias, gamma, beta });

@@ -237,7 +237,7 @@ pub(crate) fn panel<S: Simd>(
         #[inline(always)]
         || {
             // First operand: a NaN in the second comes through, so a diverged run shows.
-            let zero = f32x16::splat(simd, 0.0);
+            let least = f32x16::splat(simd, if finish == Finish::Relu { 0.0 } else { f32::NEG_INFINITY });
             for (row, count) in tiles::<S>(out.len()) {
                 with_rows!(S, count, R => {
                     let sums: [f32x16<S>; R] = match start {
@@ -258,7 +258,7 @@ pub(crate) fn panel<S: Simd>(
                     };
                     let sums = rows_by_columns::<S, R>(simd, sums, row, weights, steps);
                     for (line, sum) in out[row..row + R].iter_mut().zip(sums) {
-                        line.store(if finish == Finish::Relu { zero.max(sum) } else { sum });
+                        line.store(least.max(sum));
                     }
                 });
             }

@@ -9,6 +9,7 @@ use crate::pack::tap_lines;
 use crate::plan::{BlockShape, Chunk, TAPS, parts};
 use crate::tile::{LANES, Line};
 use crate::transpose::transpose_into;
+use crate::values::Values;
 use crate::weight_products::{Begun, Factors, Terms, fold, scratch_len, sums_each};
 use crate::workspace::Buffer;
 
@@ -80,7 +81,7 @@ impl<'a> Products<'a> {
     pub(crate) fn new(
         level: Level,
         shape: &'a BlockShape,
-        values: &[Line],
+        values: Values,
         gradient: &[Line],
         chunks: &[Chunk],
     ) -> Self {
@@ -102,10 +103,10 @@ impl<'a> Products<'a> {
                             rows: chunk.rows,
                             inputs,
                             outputs,
-                            values: chunk.of(values, shape.in_positions() * inputs),
                             gradient: chunk.of(gradient, shape.out_positions() * outputs),
                         };
-                        factors.add_products(simd, &terms, task * TOGETHER, scratch, &mut begun, sums);
+                        let mut values = values.rows(*chunk, shape.height, shape.width * inputs);
+                        factors.add_products(simd, &terms, &mut values, task * TOGETHER, scratch, &mut begun, sums);
                     }
                     fold(simd, inputs, &begun, sums, lines);
                 });

@@ -9,6 +9,7 @@ use fearless_simd::{Simd, f32x16, prelude::*};
 use crate::plan::{BlockShape, KERNEL, TAPS};
 use crate::spans::{OF_VARIANT, Product, Span, Spans, VARIANTS, Weighted};
 use crate::tile::{LANES, Line, block_products, combined};
+use crate::values::Rows;
 
 /// Gradients of rows, or of columns, and the products that they meet.
 struct Term {
@@ -42,7 +43,7 @@ impl Terms {
     }
 }
 
-/// One chunk's values and gradients.
+/// One chunk's gradients, and what its values are.
 pub(crate) struct Factors<'a> {
     /// Images in the chunk.
     pub(crate) rows: usize,
@@ -50,7 +51,6 @@ pub(crate) struct Factors<'a> {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     /// `[position][channel block][image]`.
-    pub(crate) values: &'a [Line],
     pub(crate) gradient: &'a [Line],
 }
 
@@ -76,6 +76,7 @@ impl Factors<'_> {
         &self,
         simd: S,
         terms: &Terms,
+        values: &mut Rows,
         first: usize,
         scratch: &mut [Line],
         begun: &mut Begun,
@@ -87,7 +88,7 @@ impl Factors<'_> {
         let gradient_brick = count * self.rows;
         let (value, scratch) = scratch.split_at_mut(value_brick);
         let (gradient, scratch) = scratch.split_at_mut(gradient_brick);
-        let (gradients, values) = scratch.split_at_mut(terms.out_width * gradient_brick);
+        let (gradients, value_rows) = scratch.split_at_mut(terms.out_width * gradient_brick);
         for row in &terms.rows {
             let made = gradients.chunks_exact_mut(gradient_brick).enumerate();
             let gradients: Vec<&[Line]> = made
@@ -97,12 +98,11 @@ impl Factors<'_> {
                     combined(simd, &row.gradient, brick, made)
                 })
                 .collect();
-            let made = values.chunks_exact_mut(value_row);
+            values.make(simd, row.products.iter().flat_map(|product| &product.sources).map(|&(row, _)| row));
+            let made = value_rows.chunks_exact_mut(value_row);
+            let of_row = |y| values.row(y);
             let values: Vec<(usize, &[Line])> = (row.products.iter().zip(made))
-                .map(|(product, made)| {
-                    let row = |y| &self.values[y * value_row..][..value_row];
-                    (product.variant, combined(simd, &product.sources, row, made))
-                })
+                .map(|(product, made)| (product.variant, combined(simd, &product.sources, of_row, made)))
                 .collect();
             for column in &terms.columns {
                 let gradient = combined(simd, &column.gradient, |x| gradients[x], gradient);

@@ -12,6 +12,7 @@ use crate::normalise::{Affine, Moments};
 use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk};
 use crate::tile::{Finish, Line};
+use crate::values::Values;
 use crate::workspace::Buffer;
 
 /// Images that go through the whole network before the next do: four tiles of six rows.
@@ -84,7 +85,7 @@ impl Folded {
         let mut out = Buffer::new(shape.out_height() * each);
         match &self.weights {
             Weights::Square(weights) => {
-                let source = Source::Values(input, std::slice::from_ref(weights), finish);
+                let source = Source::Values(Values::Kept(input), std::slice::from_ref(weights), finish);
                 forward::chunk(level, shape, &self.bias, source, chunk, &mut out);
             }
             Weights::Point(weights) => dispatch!(level, simd => {

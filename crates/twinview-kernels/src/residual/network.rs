@@ -11,6 +11,7 @@ use crate::normalise::{Affine, Moments, by_group};
 use crate::pack::{self, ForwardWeights};
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::tile::{Finish, LANES, Line};
+use crate::values::Values;
 use crate::weight_gradient::{Products, TapSums};
 use crate::workspace::Buffer;
 
@@ -130,7 +131,7 @@ fn affines(layer: &Convolved, parameters: &Parameters, epsilon: f32) -> Vec<Affi
 /// A 3 × 3 convolution, and its statistics.
 fn convolve(batch: Batch, shape: &BlockShape, weight: &[f32], input: &[Line]) -> Convolved {
     let weights = [ForwardWeights::plain(shape, pack::forward(batch.level, shape, weight))];
-    let source = Source::Values(input, &weights, Finish::Keep);
+    let source = Source::Values(Values::Kept(input), &weights, Finish::Keep);
     let bias = vec![Line::ZERO; shape.out_blocks()];
     let (values, moments) = forward::block(batch.level, shape, &bias, source, batch.chunks, batch.groups);
     Convolved { values, moments }
@@ -209,7 +210,7 @@ impl Layer<'_> {
     fn weights(&self, input: &[Line], gradient: &[Line]) -> Vec<f32> {
         let Batch { level, chunks, groups } = self.batch;
         let affines = Affine::identities(self.shape.in_channels, groups);
-        let products = Products::new(level, self.shape, input, gradient, chunks);
+        let products = Products::new(level, self.shape, Values::Kept(input), gradient, chunks);
         products.weights(&affines, &TapSums::none(self.shape, groups))
     }
 

@@ -17,6 +17,7 @@ impl Blend {
         Self { image: ratio as f32, other: (1.0 - ratio) as f32 }
     }
 
+    #[inline(always)]
     fn of(self, image: u8, other: f32) -> u8 {
         truncate(self.image * f32::from(image) + self.other * other)
     }
@@ -84,6 +85,7 @@ pub fn sharpness(canvas: &mut Canvas, factor: f64) {
 }
 
 /// `sum / 13` to the nearest whole number; ties cannot occur, so any correctly rounding convolution agrees.
+#[inline(always)]
 fn rounded_thirteenth(sum: u16) -> u8 {
     ((u32::from(sum + 6) * 5042) >> 16) as u8
 }

@@ -1,5 +1,7 @@
 //! The image that a chain of transforms works on.
 
+use twinview_kernels::vectorized;
+
 /// One image being transformed: `[channels, height, width]`, u8, with the room its next version needs.
 ///
 /// It is loaded again for every view, so a thread allocates once.
@@ -76,9 +78,14 @@ impl Canvas {
     /// Makes each channel anew: `paint(before, after, floats)`, where `floats` holds anything.
     pub(super) fn repaint(&mut self, mut paint: impl FnMut(&[u8], &mut [u8], &mut Vec<f32>)) {
         let plane = self.height * self.width;
-        for (before, after) in self.pixels.chunks_exact(plane).zip(self.spare.chunks_exact_mut(plane)) {
-            paint(before, after, &mut self.floats);
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                for (before, after) in self.pixels.chunks_exact(plane).zip(self.spare.chunks_exact_mut(plane)) {
+                    paint(before, after, &mut self.floats);
+                }
+            },
+        );
         std::mem::swap(&mut self.pixels, &mut self.spare);
     }
 }
@@ -90,10 +97,14 @@ pub(super) fn look_up(pixels: &mut [u8], table: &[u8; 256]) {
 
 /// A table of `function` over all pixel values.
 pub(super) fn table(function: impl Fn(u8) -> u8) -> [u8; 256] {
-    std::array::from_fn(|value| function(value as u8))
+    vectorized(
+        #[inline(always)]
+        || std::array::from_fn(|value| function(value as u8)),
+    )
 }
 
 /// Cuts off the fraction of a value, held to 0..=255. Through `i32`, which the compiler vectorises.
+#[inline(always)]
 pub(super) fn truncate(value: f32) -> u8 {
     value.clamp(0.0, 255.0) as i32 as u8
 }
@@ -102,6 +113,7 @@ pub(super) fn truncate(value: f32) -> u8 {
 ///
 /// Adding 1.5 * 2^23 leaves no bits for the fraction, so the processor rounds; the whole number is then in
 /// the lowest bits. Rounding by name is a function call where the target has no instruction for it.
+#[inline(always)]
 pub(super) fn round(value: f32) -> u8 {
     (value + 12_582_912.0).to_bits() as u8
 }

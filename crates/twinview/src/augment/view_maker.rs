@@ -1,5 +1,7 @@
 //! Views of whole batches.
 
+use twinview_kernels::vectorized;
+
 use super::{Augmentation, Batch, Canvas, Draw, Step};
 use crate::dataset::Images;
 use crate::random::{Purpose, Random, Stream};
@@ -95,10 +97,13 @@ impl ViewMaker {
                         let mut random = self.random(recipe.draw, batch, index, view);
                         canvas.load(images.image(index));
                         recipe.steps.iter().for_each(|step| step.apply(&mut canvas, &mut random));
-                        target
-                            .iter_mut()
-                            .zip(canvas.pixels())
-                            .for_each(|(out, &value)| *out = f32::from(value) / 255.0);
+                        vectorized(
+                            #[inline(always)]
+                            || {
+                                let values = target.iter_mut().zip(canvas.pixels());
+                                values.for_each(|(out, &value)| *out = f32::from(value) / 255.0);
+                            },
+                        );
                     }
                 });
             }

@@ -105,23 +105,22 @@ pub fn benchmark(
     let rate = LearningRate::constant(plan.learning_rate);
 
     let mut times: [Vec<f64>; 4] = Default::default();
-    let mut pixels = Vec::new();
     for (number, batch) in schedule.iter().enumerate() {
         let mut marks = [Instant::now(); 5];
+        let mut pixels = Vec::new();
         maker.make(images, batch, &mut pixels)?;
-        let pixels = pixels.clone();
         marks[1] = Instant::now();
-        let gradients = awake(device, || {
+        model = awake(device, || {
             let loss = step(&model, pixels, batch);
             loss.clone().into_scalar::<f32>();
             marks[2] = Instant::now();
             let gradients = loss.backward();
             finish(device)?;
-            Ok::<_, Error>(gradients)
+            marks[3] = Instant::now();
+            let model = method.after_update(optimizer.step(rate, model, gradients), progress);
+            finish(device)?;
+            Ok::<_, Error>(model)
         })?;
-        marks[3] = Instant::now();
-        model = awake(device, || method.after_update(optimizer.step(rate, model, gradients), progress));
-        finish(device)?;
         marks[4] = Instant::now();
         if number >= WARMUP {
             let parts = times.iter_mut().zip(marks.windows(2));
@@ -135,13 +134,13 @@ pub fn benchmark(
             begun = Instant::now();
         }
         let views = views?;
-        let gradients = awake(device, || {
+        model = awake(device, || {
             let loss = step(&model, views.pixels, &views.batch);
             // Training looks at it, and so waits for the device.
             loss.clone().into_scalar::<f32>();
-            loss.backward()
+            let gradients = loss.backward();
+            method.after_update(optimizer.step(rate, model, gradients), progress)
         });
-        model = awake(device, || method.after_update(optimizer.step(rate, model, gradients), progress));
     }
     finish(device)?;
     let training = begun.elapsed().as_secs_f64() / steps as f64;

@@ -140,12 +140,12 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
         let mut gradients = Accumulator::default();
         let (mut images, mut loss_sum, mut watched) = (0, 0.0, None);
         let share = plan.batches_of(position.step, count);
-        for batch in batches.by_ref().take(share as usize) {
-            let (size, batch) = batch?;
-            // It may hold all that lay between the batch before and its loss.
-            drop(watched.take());
-            let value;
-            (value, watched) = awake(&context.device, || {
+        let rate = LearningRate { base: plan.learning_rate, factor: plan.schedule.factor(progress) };
+        model = awake(&context.device, || {
+            for batch in batches.by_ref().take(share as usize) {
+                let (size, batch) = batch?;
+                // It may hold all that lay between the batch before and its loss.
+                drop(watched.take());
                 let outcome = task.step(&model, batch, progress);
                 let value = f64::from(outcome.loss.clone().into_scalar::<f32>());
                 if !value.is_finite() {
@@ -154,15 +154,19 @@ pub(super) fn fit<M: TorchNames, B, I: Iterator<Item = Result<(usize, B)>>>(
                     return Err(Error::Config(message));
                 }
                 gradients.add(&model, outcome.loss.div_scalar(share as f32).backward());
-                Ok((value, outcome.watched))
-            })?;
-            images += size;
-            loss_sum += value;
-            position.loss_sum += value;
+                watched = outcome.watched;
+                images += size;
+                loss_sum += value;
+            }
+            Ok(match gradients.take() {
+                Some(gradients) => task.after(optimizer.step(rate, model, gradients), progress),
+                None => model,
+            })
+        })?;
+        if images == 0 {
+            break;
         }
-        let Some(gradients) = gradients.take() else { break };
-        let rate = LearningRate { base: plan.learning_rate, factor: plan.schedule.factor(progress) };
-        model = awake(&context.device, || task.after(optimizer.step(rate, model, gradients), progress));
+        position.loss_sum += loss_sum;
 
         // Checkpoints come after updates only, so that no gradient has to be kept in them.
         position.step += 1;
