@@ -4,22 +4,68 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
 use crate::backward::{Inverse, Onward};
+use crate::layout::{chunk_to_planes, to_planes};
 use crate::normalise::{MOMENTS, Moments, add_brick};
-use crate::plan::{BlockShape, Chunk, TAPS};
+use crate::pack;
+use crate::plan::{BlockShape, Chunk, TAPS, rows};
+use crate::stack::BlockParameters;
 use crate::tile::{LANES, Line, panel_from_planes, plane_products, tiles, with_rows};
 use crate::workspace::Buffer;
 
 /// A batch's images in planes, and what the first block makes its values of them with.
 #[derive(Debug)]
 pub(crate) struct Images {
-    pub(crate) planes: Buffer<f32>,
-    /// [Packed](crate::pack::planes).
-    pub(crate) weights: Buffer<Line>,
-    pub(crate) bias: Vec<Line>,
+    planes: Buffer<f32>,
+    /// [Packed](pack::planes).
+    weights: Buffer<Line>,
+    bias: Vec<Line>,
 }
 
 impl Images {
-    /// The values of the first block, whose `shape` it is.
+    /// From `images`, `[image][channel][position]`, for a block of this `shape`.
+    pub(crate) fn new(
+        level: Level,
+        images: &[f32],
+        shape: &BlockShape,
+        block: &BlockParameters,
+        chunks: &[Chunk],
+    ) -> Self {
+        Self::with(shape, block, to_planes(level, images, shape.in_features(), chunks))
+    }
+
+    /// The same, and each group's batch statistics of the block's values, which are not kept. They are made while a chunk's planes
+    /// are in the cache.
+    pub(crate) fn with_moments(
+        level: Level,
+        images: &[f32],
+        shape: &BlockShape,
+        block: &BlockParameters,
+        chunks: &[Chunk],
+        groups: usize,
+    ) -> (Self, Vec<Moments>) {
+        let mut all = Self::with(shape, block, Buffer::new(images.len()));
+        let each = MOMENTS * shape.out_blocks() * LANES;
+        let mut moments = vec![0.0; chunks.len() * each];
+        let tasks = rows(&mut all.planes, chunks, 1, shape.in_features()).into_par_iter();
+        tasks.zip(moments.par_chunks_mut(each)).with_max_len(1).for_each(|(task, moments)| {
+            let images = task.chunk.of(images, shape.in_features());
+            let chunk = Chunk { first: 0, ..task.chunk };
+            dispatch!(level, simd => {
+                chunk_to_planes(simd, images, shape.in_features(), task.data);
+                let from = FromPlanes { shape, planes: task.data, weights: &all.weights, bias: &all.bias };
+                from.add_moments(simd, chunk, moments);
+            });
+        });
+        let count = images.len() / shape.in_features() / groups * shape.out_positions();
+        let moments = Moments::of_groups(&moments, each, chunks, groups, count, shape.out_channels);
+        (all, moments)
+    }
+
+    fn with(shape: &BlockShape, block: &BlockParameters, planes: Buffer<f32>) -> Self {
+        Self { planes, weights: pack::planes(shape, block.weight), bias: pack::channels(block.bias) }
+    }
+
+    /// The values of the block, whose `shape` it is.
     pub(crate) fn values<'a>(&'a self, shape: &'a BlockShape) -> FromPlanes<'a> {
         FromPlanes { shape, planes: &self.planes, weights: &self.weights, bias: &self.bias }
     }
@@ -68,26 +114,17 @@ impl FromPlanes<'_> {
         panel_from_planes(simd, self.bias[output], planes, &self.weights[output * panel..][..panel], steps, out);
     }
 
-    /// Each group's batch statistics, of values that are not kept.
-    pub(crate) fn moments(&self, level: Level, chunks: &[Chunk], groups: usize) -> Vec<Moments> {
-        let (outputs, height) = (self.shape.out_blocks(), self.shape.out_height());
-        let each = MOMENTS * outputs * LANES;
-        let mut moments = vec![0.0; chunks.len() * height * each];
-        moments.par_chunks_mut(each).enumerate().with_max_len(1).for_each(|(task, moments)| {
-            let (chunk, y) = (chunks[task / height], task % height);
-            let mut brick = vec![Line::ZERO; chunk.rows];
-            dispatch!(level, simd => {
-                for x in 0..self.shape.out_width() {
-                    let steps = self.steps(chunk, y, x);
-                    for output in 0..outputs {
-                        self.brick(simd, chunk, &steps, output, &mut brick);
-                        add_brick(simd, &brick, moments, output * LANES);
-                    }
-                }
-            });
-        });
-        let count = chunks.iter().map(|chunk| chunk.rows).sum::<usize>() / groups * self.shape.out_positions();
-        Moments::of_groups(&moments, each, chunks, groups, count, self.shape.out_channels)
+    /// Adds the values of a chunk to their moments.
+    #[inline(always)]
+    fn add_moments<S: Simd>(&self, simd: S, chunk: Chunk, moments: &mut [f64]) {
+        let mut brick = vec![Line::ZERO; chunk.rows];
+        for (y, x) in (0..self.shape.out_height()).flat_map(|y| (0..self.shape.out_width()).map(move |x| (y, x))) {
+            let steps = self.steps(chunk, y, x);
+            for output in 0..self.shape.out_blocks() {
+                self.brick(simd, chunk, &steps, output, &mut brick);
+                add_brick(simd, &brick, moments, output * LANES);
+            }
+        }
     }
 }
 
@@ -120,6 +157,7 @@ impl Onward for FirstBlock<'_> {
         let kept = self.kept.map(|values| chunk.row(values, height, shape.out_width() * outputs, y));
         let mut made = vec![Line::ZERO; rows];
         let mut steps = Steps::new();
+        let is_read_again = self.with_input || tiles::<S>(panel).nth(1).is_some();
         // A padding tap reads zeros, which keeps the tiles the same everywhere.
         let padding = vec![0.0; rows];
         let mut inputs = vec![&padding[..]; panel];
@@ -159,7 +197,9 @@ impl Onward for FirstBlock<'_> {
                         |n| {
                             let back = inverse.apply(gradient[n].load(simd), values[n].load(simd));
                             total += back;
-                            gradient[n].store(back);
+                            if is_read_again {
+                                gradient[n].store(back);
+                            }
                             back
                         },
                     ));

@@ -112,14 +112,17 @@ impl Chunk {
     }
 }
 
-/// Cuts `batch` images, `groups` equal groups one after another, into chunks.
+/// Cuts `batch` images, `groups` equal groups one after another, into chunks, as equal as can be, the larger first.
 pub(crate) fn chunks(batch: usize, groups: usize) -> Vec<Chunk> {
     let size = batch / groups;
-    let mut chunks = Vec::with_capacity(groups * size.div_ceil(CHUNK));
+    let count = size.div_ceil(CHUNK);
+    let mut chunks = Vec::with_capacity(groups * count);
+    let mut first = 0;
     for group in 0..groups {
-        for start in (0..size).step_by(CHUNK) {
-            let rows = CHUNK.min(size - start);
-            chunks.push(Chunk { group, first: group * size + start, rows });
+        for number in 0..count {
+            let rows = size / count + usize::from(number < size % count);
+            chunks.push(Chunk { group, first, rows });
+            first += rows;
         }
     }
     chunks

@@ -173,20 +173,19 @@ pub(crate) fn run(
     let batch = check(input.len(), shapes, blocks);
     assert!(groups > 0 && batch > 0 && batch.is_multiple_of(groups), "{batch} images in {groups} equal groups");
     let chunks = chunks(batch, groups);
-    let first = &shapes[0];
-    let planes = layout::to_planes(level, input, first.in_channels * first.in_positions(), &chunks);
-    let bias = pack::channels(blocks[0].bias);
-    let images = Images { planes, weights: pack::planes(first, blocks[0].weight), bias };
-    let (values, moments) = (Vec::with_capacity(shapes.len()), Vec::with_capacity(shapes.len()));
+    let (mut values, mut moments) = (Vec::with_capacity(shapes.len()), Vec::with_capacity(shapes.len()));
+    let images = if is_made(shapes) {
+        let (images, first) = Images::with_moments(level, input, &shapes[0], &blocks[0], &chunks, groups);
+        values.push(None);
+        moments.push(first);
+        images
+    } else {
+        Images::new(level, input, &shapes[0], &blocks[0], &chunks)
+    };
     let mut tape = Tape { level, shapes: shapes.to_vec(), chunks, images, values, moments };
-    for (index, (shape, block)) in shapes.iter().zip(blocks).enumerate() {
+    for (index, (shape, block)) in shapes.iter().zip(blocks).enumerate().skip(tape.values.len()) {
         let weights: Vec<_>;
         let source = match index.checked_sub(1) {
-            None if is_made(shapes) => {
-                tape.moments.push(tape.images.values(shape).moments(level, &tape.chunks, groups));
-                tape.values.push(None);
-                continue;
-            }
             None => Source::Planes(tape.images.values(shape)),
             Some(before) => {
                 let affines = affines(&tape.moments[before], &blocks[before]);
