@@ -72,6 +72,7 @@ impl Factors<'_> {
     /// Adds the products of the output blocks from `first` on to `sums`,
     /// `[output block][row variant][column variant][input block][16 input channels]`, of which those that are `begun` are held.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "one call, all of it needed")]
     pub(crate) fn add_products<S: Simd>(
         &self,
         simd: S,
