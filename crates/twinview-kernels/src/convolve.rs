@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::spans::{Span, To, VARIANTS};
 use crate::tile::{Finish, LANES, Line, Start, Step, combined, panel};
 use crate::values::Rows;
+use crate::workspace::lines;
 
 /// How a chunk's rows meet the weights.
 #[derive(Clone, Copy)]
@@ -48,14 +49,6 @@ struct ColumnScratch {
     parts: Vec<Line>,
 }
 
-/// `len` lines of any content.
-fn lines(scratch: &mut Vec<Line>, len: usize) -> &mut [Line] {
-    if scratch.len() < len {
-        scratch.resize(len, Line::ZERO);
-    }
-    &mut scratch[..len]
-}
-
 /// A row of sources and the kernel row variant it meets.
 #[derive(Clone, Copy)]
 struct Term<'a> {
@@ -83,7 +76,8 @@ impl RowStart<'_> {
 }
 
 impl<'a> Convolution<'a> {
-    /// Makes the rows of `span` from those of `source`, `[column][panel][image]` each. Their sums begin with `start(row)`, `[column][panel]`, or zeros.
+    /// Makes the rows of `span` from those of `source`, `[column][panel][image]` each. Their sums begin with `start(row)`,
+    /// `[column][panel]`, or zeros.
     #[inline(always)]
     pub(crate) fn rows<S: Simd>(
         &self,
@@ -97,7 +91,7 @@ impl<'a> Convolution<'a> {
         let each = outs[0].len();
         let parts = lines(&mut scratch.row_parts, span.parts() * each);
         for sum in &span.sums {
-            source.make(simd, sum.products.iter().flat_map(|product| &product.sources).map(|&(row, _)| row));
+            source.make(simd, &sum.products);
             let made = lines(&mut scratch.rows, sum.products.len() * self.width * self.brick());
             let mut made = made.chunks_exact_mut(self.width * self.brick());
             let mut terms = Vec::with_capacity(sum.products.len());

@@ -168,11 +168,9 @@ impl Onward for FirstBlock<'_> {
             if output == 0 {
                 steps = self.from.steps(chunk, y, x);
                 inputs.fill(&padding);
-                for (tap, from) in shape.taps(y, x) {
-                    for channel in 0..shape.in_channels {
-                        let first = (channel * shape.in_positions() + from) * rows;
-                        inputs[channel * TAPS + tap] = &planes[first..first + rows];
-                    }
+                for &(first, weight) in &steps {
+                    let (tap, channel) = (weight / shape.in_channels, weight % shape.in_channels);
+                    inputs[channel * TAPS + tap] = &planes[first..first + rows];
                 }
             }
             let values = match kept {
@@ -188,7 +186,7 @@ impl Onward for FirstBlock<'_> {
             for (first, count) in tiles::<S>(panel) {
                 let (inputs, products) = (&inputs[first..first + count], &mut products[first..first + count]);
                 if first == 0 {
-                    // Taken back by the first tile: the values are fetched from memory while there is much to compute.
+                    // Taken back by the first tile: values that are kept are fetched from memory while there is much to compute.
                     with_rows!(S, count, R => plane_products::<S, R>(
                         simd,
                         products,

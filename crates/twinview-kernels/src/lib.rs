@@ -7,7 +7,8 @@
 //!   6×16 register tile over whole cache lines: no im2col buffer, padding taps are left out, a stride costs nothing.
 //! - Neighbouring outputs that share outer taps are made together, three with four products for six, in rows and in
 //!   columns; so are the gradients of inputs and weights.
-//! - Values are stored once, before normalisation; of grey images, the first block's not at all: they are made where they are read. Normalisation is an affine map of each channel, folded into the next block's
+//! - Values are stored once, before normalisation; of grey images, the first block's not at all: they are made where they are
+//!   read. Normalisation is an affine map of each channel, folded into the next block's
 //!   weights; its sums are gathered while the values are in the cache.
 //! - All views of a batch go through in one pass, each with its own batch statistics.
 //! - Buffers are kept from step to step; a fresh one costs a page fault for every 4 KiB.
@@ -25,7 +26,8 @@
 //!
 //! Heads and losses have operations of their own: [`linear`], [`batch_norm`], [`negative_cosine_similarity`], and
 //! [`simsiam_loss`], which is predictor and loss in one, and with the stack below them [`stack_simsiam_loss`]; [`momentum_step`] and
-//! [`weighted_sum`] serve what moves weights, [`vectorized`] whoever has a loop to run. On devices other than the CPU all are composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
+//! [`weighted_sum`] serve what moves weights, [`vectorized`] whoever has a loop to run. On devices other than the CPU all are
+//! composed of Burn's own operations. The slice functions ([`forward`], [`backward`], [`inference`]) need no Burn.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

@@ -132,9 +132,12 @@ impl Tape {
         let each = shape.out_width() * shape.out_blocks();
         let mut values = Buffer::new(self.images() * shape.out_height() * each);
         for row in crate::plan::rows(&mut values, &self.chunks, shape.out_height(), each) {
-            let mut of_chunk = self.values(block).rows(row.chunk, shape.out_height(), each);
-            fearless_simd::dispatch!(self.level, simd => of_chunk.make(simd, [row.y]));
-            row.data.copy_from_slice(of_chunk.row(row.y));
+            match self.values(block) {
+                Values::Kept(kept) => row.data.copy_from_slice(row.chunk.row(kept, shape.out_height(), each, row.y)),
+                Values::Made(from) => {
+                    fearless_simd::dispatch!(self.level, simd => from.row(simd, row.chunk, row.y, row.data));
+                }
+            }
         }
         layout::to_images(self.level, shape.out_channels, shape.out_positions(), &values, &self.chunks, &affines)
     }

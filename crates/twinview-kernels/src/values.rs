@@ -6,7 +6,9 @@ use fearless_simd::Simd;
 
 use crate::first_block::FromPlanes;
 use crate::plan::Chunk;
+use crate::spans::Product;
 use crate::tile::Line;
+use crate::workspace::lines;
 
 /// Values of a whole batch.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +26,9 @@ impl<'a> Values<'a> {
         match self {
             Self::Kept(values) => Rows { each: each_row, source: Source::Kept(chunk.of(values, height * each)) },
             Self::Made(from) => {
-                let mut lines = MADE.take();
-                if lines.len() < height * each_row {
-                    lines.resize(height * each_row, Line::ZERO);
-                }
-                Rows { each: each_row, source: Source::Made { from, chunk, lines, done: vec![false; height] } }
+                let mut made = MADE.take();
+                lines(&mut made, height * each_row);
+                Rows { each: each_row, source: Source::Made { from, chunk, lines: made, done: vec![false; height] } }
             }
         }
     }
@@ -52,11 +52,11 @@ enum Source<'a> {
 }
 
 impl Rows<'_> {
-    /// Makes those of `rows` that are not there yet.
+    /// Makes those that `products` read and that are not there yet.
     #[inline(always)]
-    pub(crate) fn make<S: Simd>(&mut self, simd: S, rows: impl IntoIterator<Item = usize>) {
+    pub(crate) fn make<S: Simd>(&mut self, simd: S, products: &[Product]) {
         let Source::Made { from, chunk, lines, done } = &mut self.source else { return };
-        for y in rows {
+        for &(y, _) in products.iter().flat_map(|product| &product.sources) {
             if !std::mem::replace(&mut done[y], true) {
                 from.row(simd, *chunk, y, &mut lines[y * self.each..][..self.each]);
             }

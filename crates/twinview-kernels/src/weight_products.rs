@@ -43,7 +43,7 @@ impl Terms {
     }
 }
 
-/// One chunk's gradients, and what its values are.
+/// One chunk's gradients, and the size of its values.
 pub(crate) struct Factors<'a> {
     /// Images in the chunk.
     pub(crate) rows: usize,
@@ -99,7 +99,7 @@ impl Factors<'_> {
                     combined(simd, &row.gradient, brick, made)
                 })
                 .collect();
-            values.make(simd, row.products.iter().flat_map(|product| &product.sources).map(|&(row, _)| row));
+            values.make(simd, &row.products);
             let made = value_rows.chunks_exact_mut(value_row);
             let of_row = |y| values.row(y);
             let values: Vec<(usize, &[Line])> = (row.products.iter().zip(made))

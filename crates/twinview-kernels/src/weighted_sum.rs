@@ -3,10 +3,10 @@
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use fearless_simd::{Level, Simd, dispatch};
 use rayon::prelude::*;
 
 use crate::network::{fused, on_cpu, slice, tensor};
+use crate::vectorized::vectorized;
 
 /// Values of a task: few enough that no thread waits long for the last of a tensor.
 const TASK: usize = 1 << 12;
@@ -64,32 +64,24 @@ pub fn momentum_step<const D: usize>(
         return [weighted_sum(value, velocity.clone(), [1.0, -rate]), velocity];
     }
     let (mut value, mut velocity, gradient) = (owned(on_cpu(value)), owned(on_cpu(velocity)), on_cpu(gradient));
-    let (level, values, velocities) = (Level::new(), values_mut(&mut value), values_mut(&mut velocity));
+    let (values, velocities) = (values_mut(&mut value), values_mut(&mut velocity));
     let tasks = values.par_chunks_mut(TASK).zip(velocities.par_chunks_mut(TASK)).zip(slice(&gradient).par_chunks(TASK));
     tasks.for_each(|((values, velocities), gradients)| {
-        dispatch!(level, simd => add_momentum(simd, values, velocities, gradients, factors));
+        vectorized(
+            #[inline(always)]
+            || add_momentum(values, velocities, gradients, factors),
+        );
     });
     [value, velocity].map(Tensor::from_primitive::<Flex>)
 }
 
 /// [`momentum_step`] in place.
 #[inline(always)]
-fn add_momentum<S: Simd>(
-    simd: S,
-    values: &mut [f32],
-    velocities: &mut [f32],
-    gradients: &[f32],
-    [decay, momentum, rate]: [f32; 3],
-) {
-    simd.vectorize(
-        #[inline(always)]
-        || {
-            for ((value, velocity), gradient) in values.iter_mut().zip(velocities).zip(gradients) {
-                *velocity = momentum * *velocity + (gradient + decay * *value);
-                *value += -rate * *velocity;
-            }
-        },
-    );
+fn add_momentum(values: &mut [f32], velocities: &mut [f32], gradients: &[f32], [decay, momentum, rate]: [f32; 3]) {
+    for ((value, velocity), gradient) in values.iter_mut().zip(velocities).zip(gradients) {
+        *velocity = momentum * *velocity + (gradient + decay * *value);
+        *value += -rate * *velocity;
+    }
 }
 
 /// `values`, or a copy where somebody else holds them or there are others beside them.

@@ -35,6 +35,14 @@ impl Pooled for f32 {
     }
 }
 
+/// `len` lines of any content, of a scratch that grows as it must.
+pub(crate) fn lines(scratch: &mut Vec<Line>, len: usize) -> &mut [Line] {
+    if scratch.len() < len {
+        scratch.resize(len, Line::ZERO);
+    }
+    &mut scratch[..len]
+}
+
 /// `len` zeros, written by all threads.
 pub(crate) fn zeros(len: usize) -> Vec<f32> {
     let mut lines = (0..len.div_ceil(LANES))
