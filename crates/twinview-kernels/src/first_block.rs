@@ -87,28 +87,29 @@ impl FromPlanes<'_> {
     /// Row `y` of a chunk, `[column][channel block][image]`.
     #[inline(always)]
     pub(crate) fn row<S: Simd>(&self, simd: S, chunk: Chunk, y: usize, out: &mut [Line]) {
+        let mut steps = Steps::new();
         for (x, out) in out.chunks_exact_mut(self.shape.out_blocks() * chunk.rows).enumerate() {
-            let steps = self.steps(chunk, y, x);
+            self.steps(chunk, y, x, &mut steps);
             for (output, out) in out.chunks_exact_mut(chunk.rows).enumerate() {
                 self.brick(simd, chunk, &steps, output, out);
             }
         }
     }
 
-    fn steps(&self, chunk: Chunk, y: usize, x: usize) -> Steps {
-        let shape = self.shape;
-        let mut steps = Vec::with_capacity(TAPS * shape.in_channels);
-        for (tap, position) in shape.taps(y, x) {
-            steps.extend((0..shape.in_channels).map(|channel| {
-                ((channel * shape.in_positions() + position) * chunk.rows, tap * shape.in_channels + channel)
-            }));
+    /// Makes `steps` those of a position.
+    fn steps(&self, chunk: Chunk, y: usize, x: usize, steps: &mut Steps) {
+        let (channels, positions) = (self.shape.in_channels, self.shape.in_positions());
+        steps.clear();
+        for (tap, position) in self.shape.taps(y, x) {
+            for channel in 0..channels {
+                steps.push(((channel * positions + position) * chunk.rows, tap * channels + channel));
+            }
         }
-        steps
     }
 
     /// One channel block of a position.
     #[inline(always)]
-    fn brick<S: Simd>(&self, simd: S, chunk: Chunk, steps: &Steps, output: usize, out: &mut [Line]) {
+    fn brick<S: Simd>(&self, simd: S, chunk: Chunk, steps: &[(usize, usize)], output: usize, out: &mut [Line]) {
         let panel = TAPS * self.shape.in_channels;
         let planes = chunk.of(self.planes, self.shape.in_features());
         panel_from_planes(simd, self.bias[output], planes, &self.weights[output * panel..][..panel], steps, out);
@@ -117,9 +118,9 @@ impl FromPlanes<'_> {
     /// Adds the values of a chunk to their moments.
     #[inline(always)]
     fn add_moments<S: Simd>(&self, simd: S, chunk: Chunk, moments: &mut [f64]) {
-        let mut brick = vec![Line::ZERO; chunk.rows];
+        let (mut brick, mut steps) = (vec![Line::ZERO; chunk.rows], Steps::new());
         for (y, x) in (0..self.shape.out_height()).flat_map(|y| (0..self.shape.out_width()).map(move |x| (y, x))) {
-            let steps = self.steps(chunk, y, x);
+            self.steps(chunk, y, x, &mut steps);
             for output in 0..self.shape.out_blocks() {
                 self.brick(simd, chunk, &steps, output, &mut brick);
                 add_brick(simd, &brick, moments, output * LANES);
@@ -166,7 +167,7 @@ impl Onward for FirstBlock<'_> {
         for (index, gradient) in gradient.chunks_exact_mut(rows).enumerate() {
             let (x, output) = (index / outputs, index % outputs);
             if output == 0 {
-                steps = self.from.steps(chunk, y, x);
+                self.from.steps(chunk, y, x, &mut steps);
                 inputs.fill(&padding);
                 for &(first, weight) in &steps {
                     let (tap, channel) = (weight / shape.in_channels, weight % shape.in_channels);

@@ -69,16 +69,17 @@ pub(crate) fn to_images(
 #[inline(always)]
 pub(crate) fn chunk_to_planes<S: Simd, P: Pixel>(simd: S, images: &[P], features: usize, planes: &mut [f32]) {
     let rows = images.len() / features;
+    // Behind the last image, lines of the tile are left over from earlier ones: they are columns that are not written.
+    let (mut tile, mut columns) = ([Line::ZERO; LANES], [Line::ZERO; LANES]);
     for row in (0..rows).step_by(LANES) {
         let images = &images[row * features..features * rows.min(row + LANES)];
         for feature in (0..features).step_by(LANES) {
-            let mut tile = [Line::ZERO; LANES];
             for (line, image) in tile.iter_mut().zip(images.chunks_exact(features)) {
                 *line = Line::of(&image[feature..], P::value);
             }
-            let tile = transpose(simd, &tile);
+            transpose(simd, &tile, &mut columns);
             let planes = planes[feature * rows..].chunks_exact_mut(rows);
-            for (plane, line) in planes.zip(&tile) {
+            for (plane, line) in planes.zip(&columns) {
                 line.write(&mut plane[row..]);
             }
         }
@@ -97,6 +98,7 @@ pub(crate) fn chunk_to_images<S: Simd>(
 ) {
     let blocks = scale.len();
     let rows = values.len() / (positions * blocks);
+    let (mut tile, mut columns) = ([Line::ZERO; LANES], [Line::ZERO; LANES]);
     // Block by block, so that only as many streams as there are positions are read at a time.
     for block in 0..blocks {
         let (scale, shift) = (scale[block].load(simd), shift[block].load(simd));
@@ -108,12 +110,11 @@ pub(crate) fn chunk_to_images<S: Simd>(
                 continue;
             }
             for position in (0..positions).step_by(LANES) {
-                let mut tile = [Line::ZERO; LANES];
                 for (line, position) in tile.iter_mut().zip(position..positions) {
                     line.store(value(position));
                 }
-                let tile = transpose(simd, &tile);
-                for (channel, line) in image.chunks_exact_mut(positions).zip(&tile) {
+                transpose(simd, &tile, &mut columns);
+                for (channel, line) in image.chunks_exact_mut(positions).zip(&columns) {
                     line.write(&mut channel[position..]);
                 }
             }
@@ -154,19 +155,19 @@ pub(crate) fn block_to_activations<S: Simd, P: Pixel>(
     values: &mut [Line],
 ) {
     let blocks = values.len() / (positions * rows);
+    let (mut tile, mut columns) = ([Line::ZERO; LANES], [Line::ZERO; LANES]);
     for (row, image) in images.chunks_exact(images.len() / rows).enumerate() {
         if positions == 1 {
             values[block * rows + row] = Line::of(&image[block * LANES..], P::value);
             continue;
         }
         for position in (0..positions).step_by(LANES) {
-            let mut tile = [Line::ZERO; LANES];
             let channels = image[block * LANES * positions..].chunks_exact(positions);
             for (line, channel) in tile.iter_mut().zip(channels) {
                 *line = Line::of(&channel[position..], P::value);
             }
-            let tile = transpose(simd, &tile);
-            for (line, position) in tile.iter().zip(position..positions) {
+            transpose(simd, &tile, &mut columns);
+            for (line, position) in columns.iter().zip(position..positions) {
                 values[(position * blocks + block) * rows + row] = *line;
             }
         }

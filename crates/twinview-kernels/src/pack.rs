@@ -22,12 +22,17 @@ fn panel(blocks: usize) -> usize {
 
 /// The nine taps of up to sixteen columns, a line of columns each, and rubbish behind them. `weight(column)` begins with its taps.
 #[inline(always)]
-pub(crate) fn tap_lines<'a, S: Simd>(simd: S, columns: usize, weight: impl Fn(usize) -> &'a [f32]) -> [Line; LANES] {
+pub(crate) fn tap_lines<'a, S: Simd>(
+    simd: S,
+    columns: usize,
+    weight: impl Fn(usize) -> &'a [f32],
+    taps: &mut [Line; LANES],
+) {
     let mut tile = [Line::ZERO; LANES];
     for (lane, line) in tile[..columns].iter_mut().enumerate() {
         *line = Line::of(weight(lane), |value| value);
     }
-    transpose(simd, &tile)
+    transpose(simd, &tile, taps);
 }
 
 /// Three neighbours, half the sum of the outer ones, and half their difference.
@@ -80,13 +85,14 @@ fn fill_panel<'a, S: Simd>(
     rows: usize,
     weight: impl Fn(usize, usize) -> &'a [f32],
 ) {
-    let mut lines = Rows::ZERO;
+    let (mut lines, mut taps) = (Rows::ZERO, [Line::ZERO; LANES]);
     for block in 0..rows.div_ceil(LANES) {
         if rows < (block + 1) * LANES {
             lines = Rows::ZERO;
         }
         for row in block * LANES..rows.min((block + 1) * LANES) {
-            lines.write(simd, row % LANES, &tap_lines(simd, columns, |lane| weight(lane, row)), 1.0);
+            tap_lines(simd, columns, |lane| weight(lane, row), &mut taps);
+            lines.write(simd, row % LANES, &taps, 1.0);
         }
         lines.place(block, panel);
     }
@@ -165,7 +171,7 @@ impl ForwardWeights {
                 for block in 0..shape.in_blocks() {
                     let inputs = block * LANES..shape.in_channels.min((block + 1) * LANES);
                     for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
-                        *taps = tap_lines(simd, columns, |column| &weight[column * each + input * TAPS..]);
+                        tap_lines(simd, columns, |column| &weight[column * each + input * TAPS..], taps);
                     }
                     if inputs.len() < LANES {
                         lines = Rows::ZERO;

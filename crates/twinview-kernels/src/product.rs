@@ -174,8 +174,9 @@ fn column_lines(level: Level, matrix: &[f32], rows: usize) -> Buffer<Line> {
                 for (line, row) in tile.iter_mut().zip(matrix.chunks_exact(rows)) {
                     *line = block_of(&row[first..], block);
                 }
-                let tile = dispatch!(level, simd => transpose(simd, &tile));
-                lines.copy_from_slice(&tile[..lines.len()]);
+                let mut columns = [Line::ZERO; LANES];
+                dispatch!(level, simd => transpose(simd, &tile, &mut columns));
+                lines.copy_from_slice(&columns[..lines.len()]);
             }
         });
     });

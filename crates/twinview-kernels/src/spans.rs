@@ -10,6 +10,8 @@
 //! - four between borders, where `d0` and `d4` are padding, with four instead of six: `p = (g0 + g1)/2 (d1 + d2 + d3)`,
 //!   `q = (g0 − g1)/2 (d1 − d2 + d3)`; `y0 = g1 d1`, `y1 = p + q − g0 d3`, `y2 = p − q − g1 d1`, `y3 = g0 d3`.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::plan::{BlockShape, KERNEL};
 
 /// Kernel rows, or columns, as the products use them: the three, and what [`HALF_SUM`] and [`HALF_DIFFERENCE`] are.
@@ -25,8 +27,11 @@ pub(crate) const HALF_DIFFERENCE: usize = 4;
 pub(crate) const OF_VARIANT: [[f32; KERNEL]; VARIANTS] =
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.5, 0.0, 0.5], [0.5, 0.0, -0.5]];
 
-/// A sum of several things, each with its factor.
-pub(crate) type Weighted = Vec<(usize, f32)>;
+/// A sum of a few things, each with its factor.
+pub(crate) type Weighted = SmallVec<[(usize, f32); 3]>;
+
+/// Products of one sum.
+pub(crate) type Products = SmallVec<[Product; KERNEL]>;
 
 /// Results along one direction (rows, or columns) that are made together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +47,7 @@ pub(crate) struct Sum {
     pub(crate) to: To,
     /// Earlier sums that it begins with.
     pub(crate) parts: Weighted,
-    pub(crate) products: Vec<Product>,
+    pub(crate) products: Products,
 }
 
 /// What a sum is.
@@ -88,24 +93,24 @@ impl Span {
     }
 
     fn part(&mut self, parts: &[(usize, f32)], variant: usize, sources: &[(usize, f32)]) {
-        let products = vec![Product { variant, sources: sources.to_vec() }];
-        self.sums.push(Sum { to: To::Part(self.parts()), parts: parts.to_vec(), products });
+        let products = smallvec![Product { variant, sources: sources.into() }];
+        self.sums.push(Sum { to: To::Part(self.parts()), parts: parts.into(), products });
     }
 
     /// A result from parts, an outer product perhaps, and the middle of the kernel where that meets a source.
     fn out(&mut self, reads: &Reads, parts: &[(usize, f32)], outer: Option<(usize, [(usize, f32); 2])>) {
-        let outer = outer.map(|(variant, sources)| Product { variant, sources: sources.to_vec() });
-        let middle = reads.sources[1].map(|source| Product { variant: 1, sources: vec![(source, 1.0)] });
+        let outer = outer.map(|(variant, sources)| Product { variant, sources: sources[..].into() });
+        let middle = reads.sources[1].map(|source| Product { variant: 1, sources: smallvec![(source, 1.0)] });
         let to = To::Out(self.outs.len());
         self.outs.push(reads.out);
-        self.sums.push(Sum { to, parts: parts.to_vec(), products: outer.into_iter().chain(middle).collect() });
+        self.sums.push(Sum { to, parts: parts.into(), products: outer.into_iter().chain(middle).collect() });
     }
 
     fn one(reads: &Reads) -> Self {
         let sources = reads.sources.iter().enumerate();
         let products =
-            sources.filter_map(|(variant, source)| Some(Product { variant, sources: vec![((*source)?, 1.0)] }));
-        let sum = Sum { to: To::Out(0), parts: Vec::new(), products: products.collect() };
+            sources.filter_map(|(variant, source)| Some(Product { variant, sources: smallvec![((*source)?, 1.0)] }));
+        let sum = Sum { to: To::Out(0), parts: SmallVec::new(), products: products.collect() };
         Self { outs: vec![reads.out], sums: vec![sum] }
     }
 

@@ -4,17 +4,9 @@ use fearless_simd::{Simd, f32x4, f32x16, prelude::*};
 
 use crate::tile::{LANES, Line, is_wide};
 
-/// Makes the rows of sixteen lines columns.
+/// Makes the rows of sixteen lines the columns of `out`.
 #[inline(always)]
-pub(crate) fn transpose<S: Simd>(simd: S, tile: &[Line; LANES]) -> [Line; LANES] {
-    let mut out = [Line::ZERO; LANES];
-    transpose_into(simd, tile, &mut out);
-    out
-}
-
-/// The same where they are to lie.
-#[inline(always)]
-pub(crate) fn transpose_into<S: Simd>(simd: S, tile: &[Line; LANES], out: &mut [Line; LANES]) {
+pub(crate) fn transpose<S: Simd>(simd: S, tile: &[Line; LANES], out: &mut [Line; LANES]) {
     if const { is_wide::<S>() } {
         transpose_by_lines(simd, tile, out);
     } else {

@@ -8,8 +8,9 @@ use crate::normalise::{Affine, Moments};
 use crate::pack::tap_lines;
 use crate::plan::{BlockShape, Chunk, TAPS, parts};
 use crate::tile::{LANES, Line};
-use crate::transpose::transpose_into;
+use crate::transpose::transpose;
 use crate::values::Values;
+use crate::vectorized::vectorized;
 use crate::weight_products::{Begun, Factors, Terms, fold, scratch_len, sums_each};
 use crate::workspace::Buffer;
 
@@ -45,22 +46,28 @@ impl TapSums {
             .iter()
             .map(|sums| {
                 let mut taps = vec![0.0; TAPS * channels];
-                for (position, sums) in sums.chunks_exact(channels).enumerate() {
-                    let (y, x) = (position / shape.out_width(), position % shape.out_width());
-                    for (total, sum) in bias.iter_mut().zip(sums) {
-                        *total += sum;
-                    }
-                    for (tap, _) in shape.taps(y, x) {
-                        for (total, sum) in taps[tap * channels..].iter_mut().zip(sums) {
-                            *total += sum;
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (position, sums) in sums.chunks_exact(channels).enumerate() {
+                            let (y, x) = (position / shape.out_width(), position % shape.out_width());
+                            add(&mut bias, sums);
+                            for (tap, _) in shape.taps(y, x) {
+                                add(&mut taps[tap * channels..][..channels], sums);
+                            }
                         }
-                    }
-                }
+                    },
+                );
                 taps
             })
             .collect();
         Self { bias: bias[..shape.out_channels].iter().map(|&v| v as f32).collect(), taps }
     }
+}
+
+#[inline(always)]
+fn add(totals: &mut [f64], sums: &[f64]) {
+    totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
 }
 
 /// Output blocks whose products one task gathers: each value it fetches serves all of them.
@@ -218,7 +225,7 @@ impl<'a> Products<'a> {
         let (mut tile, mut rows) = ([Line::ZERO; LANES], [Line::ZERO; LANES]);
         for input in 0..channels {
             tile.iter_mut().zip(totals[input..].iter().step_by(inputs)).for_each(|(to, line)| *to = *line);
-            transpose_into(simd, &tile, &mut rows);
+            transpose(simd, &tile, &mut rows);
             for (row, line) in out.chunks_exact_mut(channels * TAPS).zip(&rows) {
                 line.write(&mut row[input * TAPS..][..TAPS]);
             }
@@ -231,8 +238,9 @@ impl<'a> Products<'a> {
         let columns = weight.len() / (channels * TAPS);
         let mut totals = vec![vec![0.0; 2 * inputs]; taps.len()];
         dispatch!(self.level, simd => {
+            let mut weights = [Line::ZERO; LANES];
             for input in 0..channels {
-                let weights = tap_lines(simd, columns, |column| &weight[(column * channels + input) * TAPS..]);
+                tap_lines(simd, columns, |column| &weight[(column * channels + input) * TAPS..], &mut weights);
                 let groups = totals.iter_mut().zip(products.chunks_exact(TAPS * inputs)).zip(taps);
                 for ((totals, products), taps) in groups {
                     let (mut plain, mut weighted) = (f32x16::splat(simd, 0.0), f32x16::splat(simd, 0.0));

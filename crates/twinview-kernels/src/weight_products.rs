@@ -7,14 +7,14 @@
 use fearless_simd::{Simd, f32x16, prelude::*};
 
 use crate::plan::{BlockShape, KERNEL, TAPS};
-use crate::spans::{OF_VARIANT, Product, Span, Spans, VARIANTS, Weighted};
+use crate::spans::{OF_VARIANT, Products, Span, Spans, VARIANTS, Weighted};
 use crate::tile::{LANES, Line, block_products, combined};
 use crate::values::Rows;
 
 /// Gradients of rows, or of columns, and the products that they meet.
 struct Term {
     gradient: Weighted,
-    products: Vec<Product>,
+    products: Products,
 }
 
 /// All terms of a block, span by span: what a span reads stays in the cache.

@@ -57,7 +57,11 @@ pub(crate) fn zeros(len: usize) -> Vec<f32> {
 
 /// A recycled buffer. What it holds at first is left over from an earlier use.
 #[derive(Debug)]
-pub(crate) struct Buffer<T: Pooled>(Vec<T>);
+pub(crate) struct Buffer<T: Pooled> {
+    /// As long as at its first use. A later, shorter one takes the beginning, and the next need not fill it up again.
+    data: Vec<T>,
+    len: usize,
+}
 
 impl<T: Pooled> Buffer<T> {
     /// A buffer of `len` elements of unspecified (but initialised) content.
@@ -65,21 +69,17 @@ impl<T: Pooled> Buffer<T> {
         let mut idle = T::idle().lock().unwrap_or_else(PoisonError::into_inner);
         // The smallest that fits; a far larger one would be missed by its own next user.
         let fit = (0..idle.len())
-            .filter(|&i| (len..=len.saturating_mul(2)).contains(&idle[i].capacity()))
-            .min_by_key(|&i| idle[i].capacity());
-        let mut data = match fit {
-            Some(i) => idle.swap_remove(i),
-            None => Vec::new(),
-        };
+            .filter(|&i| (len..=len.saturating_mul(2)).contains(&idle[i].len()))
+            .min_by_key(|&i| idle[i].len());
+        let recycled = fit.map(|i| idle.swap_remove(i));
         drop(idle);
-        data.resize(len, T::ZERO);
-        Self(data)
+        Self { data: recycled.unwrap_or_else(|| vec![T::ZERO; len]), len }
     }
 }
 
 impl<T: Pooled> Drop for Buffer<T> {
     fn drop(&mut self) {
-        let data = std::mem::take(&mut self.0);
+        let data = std::mem::take(&mut self.data);
         let mut idle = T::idle().lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() == KEPT {
             // The oldest makes room, so that sizes no longer in use do not stay for ever.
@@ -92,12 +92,12 @@ impl<T: Pooled> Drop for Buffer<T> {
 impl<T: Pooled> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.data[..self.len]
     }
 }
 
 impl<T: Pooled> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        &mut self.data[..self.len]
     }
 }

@@ -9,7 +9,7 @@ use super::Parameters;
 use super::features::Grid;
 use crate::product::block_of;
 use crate::tile::{Finish, LANES, Line, Start, Step, panel};
-use crate::transpose::{transpose, transpose_into};
+use crate::transpose::transpose;
 use crate::workspace::{Buffer, zeros};
 
 /// Bricks of a range, whose products are summed before the sums go back to memory: a panel of their lines stays in the
@@ -60,13 +60,13 @@ impl Weights {
                         for (line, feature) in inward.iter_mut().zip(features) {
                             *line = block_of(&parameters.hidden_weight[feature * channels..][..channels], block);
                         }
-                        transpose_into(simd, inward, hidden);
+                        transpose(simd, inward, hidden);
                         match output.try_into() {
-                            Ok(tile) => transpose_into(simd, tile, outward),
+                            Ok(tile) => transpose(simd, tile, outward),
                             Err(_) => {
                                 let mut tile = [Line::ZERO; LANES];
                                 tile[..output.len()].copy_from_slice(output);
-                                transpose_into(simd, &tile, outward);
+                                transpose(simd, &tile, outward);
                             }
                         }
                     }
@@ -115,10 +115,12 @@ impl Weights {
         let tasks = out.par_chunks_mut(LANES * positions * channels).zip(lines.par_chunks(positions * blocks * LANES));
         tasks.for_each(|(out, lines)| {
             dispatch!(level, simd => {
+                let mut columns = [Line::ZERO; LANES];
                 for (position, lines) in lines.chunks_exact(blocks * LANES).enumerate() {
                     for (block, tile) in lines.as_chunks::<LANES>().0.iter().enumerate() {
+                        transpose(simd, tile, &mut columns);
                         let rows = out.chunks_exact_mut(channels).skip(position).step_by(positions);
-                        for (row, line) in rows.zip(&transpose(simd, tile)) {
+                        for (row, line) in rows.zip(&columns) {
                             line.write(&mut row[block * LANES..]);
                         }
                     }
@@ -135,6 +137,7 @@ impl Weights {
         out.par_chunks_mut(grid.features()).enumerate().for_each(|(row, out)| {
             let of_blocks = out.chunks_mut(LANES * grid.positions()).zip(lines.chunks_exact(grid.positions() * each));
             dispatch!(level, simd => {
+                let mut columns = [Line::ZERO; LANES];
                 for (out, lines) in of_blocks {
                     for (part, lines) in lines.chunks(LANES * each).enumerate() {
                         let mut tile = [Line::ZERO; LANES];
@@ -143,7 +146,8 @@ impl Weights {
                             tile[0].write(out);
                             continue;
                         }
-                        for (channel, line) in out.chunks_exact_mut(grid.positions()).zip(&transpose(simd, &tile)) {
+                        transpose(simd, &tile, &mut columns);
+                        for (channel, line) in out.chunks_exact_mut(grid.positions()).zip(&columns) {
                             line.write(&mut channel[part * LANES..]);
                         }
                     }
@@ -203,18 +207,19 @@ fn outer_lines<S: Simd>(simd: S, grid: Grid, parameters: &Parameters, bricks: Ra
         let count = LANES.min(positions - position).min(bricks.end - brick);
         let lines = &mut lines[(brick - bricks.start) * each..][..count * each];
         let rows = parameters.output_weight.chunks_exact(grid.features()).chain([parameters.output_bias]);
+        // Lines behind the last channel stay zero.
+        let (mut tile, mut columns) = ([Line::ZERO; LANES], [Line::ZERO; LANES]);
         for (row, values) in rows.enumerate() {
             let values = &values[block * LANES * positions..];
-            let mut tile = [Line::ZERO; LANES];
             if positions == 1 {
-                tile[0] = Line::of(values, |value| value);
+                columns[0] = Line::of(values, |value| value);
             } else {
                 for (line, channel) in tile.iter_mut().zip(values.chunks_exact(positions)) {
                     *line = Line::of(&channel[position..], |value| value);
                 }
-                tile = transpose(simd, &tile);
+                transpose(simd, &tile, &mut columns);
             }
-            for (to, line) in lines[row..].iter_mut().step_by(each).zip(&tile) {
+            for (to, line) in lines[row..].iter_mut().step_by(each).zip(&columns) {
                 *to = *line;
             }
         }

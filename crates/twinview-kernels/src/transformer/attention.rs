@@ -193,7 +193,7 @@ fn lay_tile_across<S: Simd>(simd: S, rows: &[Line], columns: &mut [Line]) {
         || {
             let mut tile = [Line::ZERO; LANES];
             tile[..rows.len()].copy_from_slice(rows);
-            columns.copy_from_slice(&transpose(simd, &tile));
+            transpose(simd, &tile, columns.try_into().expect("sixteen columns"));
         },
     );
 }
