@@ -20,7 +20,8 @@ fn panel(blocks: usize) -> usize {
     VARIANTS * VARIANTS * blocks * LANES
 }
 
-/// The nine taps of up to sixteen columns, a line of columns each, and rubbish behind them. `weight(column)` begins with its taps.
+/// Fills `taps` with the nine of up to sixteen columns, a line of columns each, and rubbish behind them. `weight(column)` begins with
+/// its taps.
 #[inline(always)]
 pub(crate) fn tap_lines<'a, S: Simd>(
     simd: S,

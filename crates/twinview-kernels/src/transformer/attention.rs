@@ -140,8 +140,8 @@ impl Attention {
     fn lay_across<'a, S: Simd>(&self, simd: S, across: &mut [Line], rows: impl Fn(usize) -> &'a [Line]) {
         for block in 0..self.head_blocks {
             for (key_block, keys) in rows(block).chunks(LANES).enumerate() {
-                let to = (key_block * self.head_blocks + block) * LANES;
-                lay_tile_across(simd, keys, &mut across[to..to + LANES]);
+                let tile = key_block * self.head_blocks + block;
+                lay_tile_across(simd, keys, &mut across.as_chunks_mut().0[tile]);
             }
         }
     }
@@ -187,13 +187,13 @@ impl Attention {
 
 /// Up to sixteen rows as columns, with zeros for what is missing.
 #[inline(never)]
-fn lay_tile_across<S: Simd>(simd: S, rows: &[Line], columns: &mut [Line]) {
+fn lay_tile_across<S: Simd>(simd: S, rows: &[Line], columns: &mut [Line; LANES]) {
     simd.vectorize(
         #[inline(always)]
         || {
             let mut tile = [Line::ZERO; LANES];
             tile[..rows.len()].copy_from_slice(rows);
-            transpose(simd, &tile, columns.try_into().expect("sixteen columns"));
+            transpose(simd, &tile, columns);
         },
     );
 }
