@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use fearless_simd::Simd;
 use smallvec::SmallVec;
 
-use crate::spans::{Span, To, VARIANTS};
-use crate::tile::{Finish, LANES, Line, Start, Step, combined, panel};
+use crate::pack::{self, first_line};
+use crate::spans::{Span, To};
+use crate::tile::{Finish, Line, Start, Step, combined, panel};
 use crate::values::Rows;
 use crate::workspace::lines;
 
@@ -21,7 +22,7 @@ pub(crate) struct Convolution<'a> {
     /// Columns of the source, and its channel blocks.
     pub(crate) width: usize,
     pub(crate) blocks: usize,
-    /// `[panel][kernel row variant][kernel column variant][channel block][16]`.
+    /// `[panel][channel block][kernel row variant][kernel column variant][16]`.
     pub(crate) weights: &'a [Line],
     pub(crate) columns: &'a [Span],
     pub(crate) finish: Finish,
@@ -117,11 +118,6 @@ impl<'a> Convolution<'a> {
         self.blocks * self.rows
     }
 
-    /// First weight line of a tap's channel block.
-    fn weight(&self, row_variant: usize, column_variant: usize, block: usize) -> usize {
-        ((row_variant * VARIANTS + column_variant) * self.blocks + block) * LANES
-    }
-
     /// `out = finish(start + terms)`, column by column.
     #[inline(always)]
     fn row_of<S: Simd>(
@@ -133,7 +129,7 @@ impl<'a> Convolution<'a> {
         scratch: &mut ColumnScratch,
         out: &mut [Line],
     ) {
-        let each = VARIANTS * VARIANTS * self.blocks * LANES;
+        let each = pack::panel(self.blocks);
         let panels = self.weights.len() / each;
         if terms.is_empty() {
             for (position, out) in out.chunks_exact_mut(self.rows).enumerate() {
@@ -155,7 +151,7 @@ impl<'a> Convolution<'a> {
                         let brick = combined(simd, &product.sources, brick, made);
                         of_sum.extend(brick.chunks_exact(self.rows).enumerate().map(|(block, source)| Step {
                             source,
-                            weight: self.weight(term.variant, product.variant, block),
+                            weight: first_line(block, term.variant, product.variant),
                         }));
                     }
                 }

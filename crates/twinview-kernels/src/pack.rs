@@ -1,12 +1,12 @@
 //! Weights and per-channel values in the order in which the tiles read them.
 
-use fearless_simd::{Level, Simd, dispatch, f32x16};
+use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
 use crate::normalise::Affine;
 use crate::plan::{BlockShape, KERNEL, TAPS};
 use crate::spans::{HALF_DIFFERENCE, HALF_SUM, VARIANTS};
-use crate::tile::{LANES, Line};
+use crate::tile::{LANES, Line, fetch};
 use crate::transpose::transpose;
 use crate::workspace::Buffer;
 
@@ -15,9 +15,17 @@ pub(crate) fn channels(values: &[f32]) -> Vec<Line> {
     values.chunks(LANES).map(|chunk| Line::of(chunk, |value| value)).collect()
 }
 
-/// Lines of one panel: `[kernel row variant][kernel column variant][block][16]`.
-fn panel(blocks: usize) -> usize {
-    VARIANTS * VARIANTS * blocks * LANES
+/// Lines of a block of sixteen rows of a panel: `[kernel row variant][kernel column variant][row]`.
+const BLOCK: usize = VARIANTS * VARIANTS * LANES;
+
+/// Lines of one panel: so many [`BLOCK`]s.
+pub(crate) fn panel(blocks: usize) -> usize {
+    BLOCK * blocks
+}
+
+/// First line of a block's kernel variant in a panel.
+pub(crate) fn first_line(block: usize, row_variant: usize, column_variant: usize) -> usize {
+    block * BLOCK + (row_variant * VARIANTS + column_variant) * LANES
 }
 
 /// Fills `taps` with the nine of up to sixteen columns, a line of columns each, and rubbish behind them. `weight(column)` begins with
@@ -45,34 +53,17 @@ fn variants<S: Simd>([a, b, c]: [f32x16<S>; KERNEL]) -> [f32x16<S>; VARIANTS] {
     all
 }
 
-/// Sixteen rows of a panel, `[kernel row variant][kernel column variant][row]`. Put together apart from it, because the variants of
-/// one row may lie a multiple of 4 KiB from one another there, and such lines drive each other out of the cache.
-struct Rows([Line; VARIANTS * VARIANTS * LANES]);
-
-impl Rows {
-    const ZERO: Self = Self([Line::ZERO; VARIANTS * VARIANTS * LANES]);
-
-    /// Writes a row's taps, `scale` times, and their variants by columns and rows.
-    #[inline(always)]
-    fn write<S: Simd>(&mut self, simd: S, row: usize, taps: &[Line; LANES], scale: f32) {
-        let tap = |tap: usize| taps[tap].load(simd) * scale;
-        // Written out: what is mapped from array to array is called, a value at a time.
-        let a = variants([tap(0), tap(1), tap(2)]);
-        let b = variants([tap(3), tap(4), tap(5)]);
-        let c = variants([tap(6), tap(7), tap(8)]);
-        for x in 0..VARIANTS {
-            for (y, line) in variants([a[x], b[x], c[x]]).into_iter().enumerate() {
-                self.0[(y * VARIANTS + x) * LANES + row].store(line);
-            }
-        }
-    }
-
-    /// Puts them into `panel`, at block `block` of its rows.
-    #[inline(always)]
-    fn place(&self, block: usize, panel: &mut [Line]) {
-        let each = panel.len() / (VARIANTS * VARIANTS);
-        for (to, rows) in panel.chunks_exact_mut(each).zip(self.0.as_chunks::<LANES>().0) {
-            to[block * LANES..][..LANES].copy_from_slice(rows);
+/// Writes a row's taps, `scale` times, and their variants by columns and rows, into its block.
+#[inline(always)]
+fn write_row<S: Simd>(simd: S, row: usize, taps: &[Line; LANES], scale: f32, block: &mut [Line; BLOCK]) {
+    let tap = |tap: usize| taps[tap].load(simd) * scale;
+    // Written out: what is mapped from array to array is called, a value at a time.
+    let a = variants([tap(0), tap(1), tap(2)]);
+    let b = variants([tap(3), tap(4), tap(5)]);
+    let c = variants([tap(6), tap(7), tap(8)]);
+    for x in 0..VARIANTS {
+        for (y, line) in variants([a[x], b[x], c[x]]).into_iter().enumerate() {
+            block[first_line(0, y, x) + row].store(line);
         }
     }
 }
@@ -86,16 +77,16 @@ fn fill_panel<'a, S: Simd>(
     rows: usize,
     weight: impl Fn(usize, usize) -> &'a [f32],
 ) {
-    let (mut lines, mut taps) = (Rows::ZERO, [Line::ZERO; LANES]);
-    for block in 0..rows.div_ceil(LANES) {
-        if rows < (block + 1) * LANES {
-            lines = Rows::ZERO;
+    let mut taps = [Line::ZERO; LANES];
+    for (index, block) in panel.as_chunks_mut().0.iter_mut().enumerate() {
+        fetch(block);
+        if rows < (index + 1) * LANES {
+            *block = [Line::ZERO; BLOCK];
         }
-        for row in block * LANES..rows.min((block + 1) * LANES) {
+        for row in index * LANES..rows.min((index + 1) * LANES) {
             tap_lines(simd, columns, |lane| weight(lane, row), &mut taps);
-            lines.write(simd, row % LANES, &taps, 1.0);
+            write_row(simd, row % LANES, &taps, 1.0, block);
         }
-        lines.place(block, panel);
     }
 }
 
@@ -167,25 +158,30 @@ impl ForwardWeights {
             let columns = weight.len() / each;
             let mut sums = vec![[[0.0f64; LANES]; TAPS]; groups.len()];
             let mut taps = [[Line::ZERO; LANES]; LANES];
-            let mut lines = Rows::ZERO;
             dispatch!(level, simd => {
                 for block in 0..shape.in_blocks() {
                     let inputs = block * LANES..shape.in_channels.min((block + 1) * LANES);
                     for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
                         tap_lines(simd, columns, |column| &weight[column * each + input * TAPS..], taps);
                     }
-                    if inputs.len() < LANES {
-                        lines = Rows::ZERO;
-                    }
                     for ((affine, panel, _), sums) in groups.iter_mut().zip(&mut sums) {
+                        let lines = &mut panel.as_chunks_mut().0[block];
+                        fetch(lines);
+                        if inputs.len() < LANES {
+                            *lines = [Line::ZERO; BLOCK];
+                        }
+                        // Sixteen rows in f32 at a time, those in f64: as exact as needed, and quick.
+                        let mut shifts = [f32x16::splat(simd, 0.0); TAPS];
                         for (row, (taps, input)) in taps.iter().zip(inputs.clone()).enumerate() {
-                            lines.write(simd, row, taps, affine.scale[input]);
-                            let shift = f64::from(affine.shift[input]);
-                            for (sums, line) in sums.iter_mut().zip(taps) {
-                                sums.iter_mut().zip(line.0).for_each(|(sum, weight)| *sum += shift * f64::from(weight));
+                            write_row(simd, row, taps, affine.scale[input], lines);
+                            let shift = f32x16::splat(simd, affine.shift[input]);
+                            for (shifts, line) in shifts.iter_mut().zip(taps) {
+                                *shifts = line.load(simd).mul_add(shift, *shifts);
                             }
                         }
-                        lines.place(block, panel);
+                        for (sums, shifts) in sums.iter_mut().zip(shifts) {
+                            sums.iter_mut().zip(shifts.to_array()).for_each(|(sum, shift)| *sum += f64::from(shift));
+                        }
                     }
                 }
                 for ((_, _, shifts), sums) in groups.iter_mut().zip(&sums) {

@@ -252,8 +252,8 @@ impl Backward<Flex, 8> for SimSiamBackward {
         let with_input = input_node.is_some();
         let above = || predictor::backward(Level::new(), &features, layout, &tape, scale);
         let (above, packed) = rayon::join(above, || below.packed(with_input));
-        let ((input, gradients), head) =
-            rayon::join(|| below.backward(&above, &packed, with_input), || above.gradients());
+        let (input, gradients) = below.backward(&above, &packed, with_input);
+        let head = above.gradients();
         let channels = layout.channels;
         let head = [
             tensor(head.hidden_weight, [width, channels]),

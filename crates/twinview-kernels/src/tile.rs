@@ -18,12 +18,16 @@ impl Line {
     pub(crate) fn of<T: Copy>(values: &[T], value: impl Fn(T) -> f32) -> Self {
         match values.first_chunk::<LANES>() {
             Some(values) => Self(values.map(value)),
-            None => {
-                let mut line = Self::ZERO;
-                line.0.iter_mut().zip(values).for_each(|(to, from)| *to = value(*from));
-                line
-            }
+            None => Self::of_few(values, value),
         }
+    }
+
+    /// Apart, or the compiler makes of a whole line and of a few values one copy of a length that it does not know: a call for each.
+    #[inline(never)]
+    fn of_few<T: Copy>(values: &[T], value: impl Fn(T) -> f32) -> Self {
+        let mut line = Self::ZERO;
+        line.0.iter_mut().zip(values).for_each(|(to, from)| *to = value(*from));
+        line
     }
 
     /// Writes as much as fits into the beginning of `out`.
@@ -31,8 +35,24 @@ impl Line {
     pub(crate) fn write(&self, out: &mut [f32]) {
         match out.first_chunk_mut() {
             Some(out) => *out = self.0,
-            None => out.copy_from_slice(&self.0[..out.len()]),
+            None => self.write_few(out),
         }
+    }
+
+    /// Apart, as [`of_few`](Self::of_few).
+    #[inline(never)]
+    fn write_few(&self, out: &mut [f32]) {
+        out.copy_from_slice(&self.0[..out.len()]);
+    }
+
+    /// The sum of its values.
+    #[inline(always)]
+    pub(crate) fn sum(mut self) -> f32 {
+        for half in [8, 4, 2, 1] {
+            let (first, second) = self.0.split_at_mut(half);
+            first.iter_mut().zip(second).for_each(|(sum, value)| *sum += *value);
+        }
+        self.0[0]
     }
 
     #[inline(always)]
@@ -43,6 +63,14 @@ impl Line {
     #[inline(always)]
     pub(crate) fn store<S: Simd>(&mut self, value: f32x16<S>) {
         value.store_array(&mut self.0);
+    }
+}
+
+/// Fetches lines that are to be written, all at once: a write that misses the cache waits for the one before it.
+#[inline(always)]
+pub(crate) fn fetch(lines: &[Line]) {
+    for line in lines {
+        std::hint::black_box(line.0[0]);
     }
 }
 
@@ -111,10 +139,8 @@ fn strip<S: Simd, const FIRST: usize, const R: usize>(
     right: &[Line],
 ) {
     let sums: &mut [Line; R] = (&mut sums[FIRST..FIRST + R]).try_into().expect("R lines");
-    let mut totals = [f32x16::splat(simd, 0.0); R];
-    if held {
-        totals = std::array::from_fn(|i| sums[i].load(simd));
-    }
+    let zero = f32x16::splat(simd, 0.0);
+    let mut totals: [f32x16<S>; R] = std::array::from_fn(|i| if held { sums[i].load(simd) } else { zero });
     let (left_fours, left_rest) = left.as_chunks::<4>();
     let (right_fours, right_rest) = right.as_chunks::<4>();
     for (left, right) in left_fours.iter().zip(right_fours) {

@@ -12,7 +12,7 @@ use crate::transpose::transpose;
 use crate::values::Values;
 use crate::vectorized::vectorized;
 use crate::weight_products::{Begun, Factors, Terms, fold, scratch_len, sums_each};
-use crate::workspace::Buffer;
+use crate::workspace::{Buffer, zeros};
 
 /// Sums of the convolution output's gradient over all positions, and over the positions where each tap
 /// meets the image.
@@ -172,7 +172,7 @@ impl<'a> Products<'a> {
         then: impl Fn(usize, &[Line], &[[Line; TAPS]]) -> T + Sync,
     ) -> (Vec<f32>, Vec<T>) {
         let (shape, panel) = (self.shape, TAPS * self.inputs());
-        let mut out = vec![0.0; shape.out_channels * shape.in_channels * TAPS];
+        let mut out = zeros(shape.out_channels * shape.in_channels * TAPS);
         let blocks = out.par_chunks_mut(LANES * shape.in_channels * TAPS).enumerate().with_max_len(1);
         let made = blocks.map(|(block, out)| {
             let mut products: Buffer<Line> = Buffer::new(affines.len() * panel);
@@ -249,7 +249,7 @@ impl<'a> Products<'a> {
                         plain = weight.mul_add(sum.load(simd), plain);
                         weighted = weight.mul_add(products[tap * inputs + input].load(simd), weighted);
                     }
-                    let sum = |lanes: f32x16<_>| lanes.to_array().iter().copied().map(f64::from).sum::<f64>();
+                    let sum = |lanes: f32x16<_>| f64::from(Line(lanes.to_array()).sum());
                     totals[input] = sum(plain);
                     totals[inputs + input] = sum(weighted);
                 }

@@ -3,24 +3,21 @@
 
 use std::ops::Range;
 
-use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
+use fearless_simd::{Level, Simd, dispatch, prelude::*};
 use rayon::prelude::*;
 
+use super::gradients::Left;
 use super::weights::{DEPTH, Weights};
-use crate::backward::{GradientSums, Onward};
-use crate::layout::to_activations;
+use crate::backward::Onward;
 use crate::normalise::{Affine, Moments};
 use crate::pack;
 use crate::plan::{BlockShape, Chunk, cut, rows};
-use crate::product::{Panels, column_sums, panels_by_steps, steps};
-use crate::tile::{Finish, LANES, Line, Start, block_products, panel};
+use crate::product::{panels_by_steps, steps};
+use crate::tile::{Finish, LANES, Line, Start, panel};
 use crate::workspace::Buffer;
 
 /// Most images of a task of the forward pass: few enough that both threads are done at about the same time.
 const TASK_ROWS: usize = 36;
-
-/// Bricks whose products with gradients one task sums: each gradient it fetches serves all of them.
-const TOGETHER: usize = 4;
 
 /// Channels of a grid of positions. A brick is a channel block at a position, numbered `[channel block][position]`.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +55,7 @@ impl Grid {
     }
 
     /// The channel block of a brick.
-    fn block(&self, brick: usize) -> usize {
+    pub(super) fn block(&self, brick: usize) -> usize {
         brick / self.positions()
     }
 
@@ -71,21 +68,21 @@ impl Grid {
 
 /// A normalisation about its mean: `scale · (value − mean) + shift`.
 #[derive(Clone, Debug)]
-struct Centred {
-    mean: Vec<Line>,
-    scale: Vec<Line>,
-    shift: Vec<Line>,
+pub(super) struct Centred {
+    pub(super) mean: Vec<Line>,
+    pub(super) scale: Vec<Line>,
+    pub(super) shift: Vec<Line>,
 }
 
 /// Features in the order of the activations, before normalisation.
 #[derive(Clone, Debug)]
 pub(crate) struct Features<'a> {
-    level: Level,
+    pub(super) level: Level,
     pub(super) grid: Grid,
     values: &'a [Line],
-    chunks: &'a [Chunk],
+    pub(super) chunks: &'a [Chunk],
     /// Each group's.
-    normalisations: Vec<Centred>,
+    pub(super) normalisations: Vec<Centred>,
 }
 
 /// Products of each image's features.
@@ -96,42 +93,6 @@ pub(super) struct RowProducts {
     pub(super) toward: Vec<f32>,
     /// With the output's bias, and with themselves.
     pub(super) sums: Vec<[f32; 2]>,
-}
-
-/// Gradients that need the features.
-pub(super) struct WeightGradients {
-    /// [As those into the bottleneck](Weights::hidden).
-    pub(super) hidden: Buffer<Line>,
-    /// [As those out of it](Weights::output), the bias's behind them.
-    pub(super) output: Buffer<Line>,
-    /// What the features' normalisation needs on the way back.
-    pub(super) sums: GradientSums,
-}
-
-/// Gradients of the images' rows, which the features' products are summed with.
-#[derive(Debug)]
-pub(super) struct Left {
-    /// `[chunk][block][image]`: the bottleneck's before normalisation, whole blocks of them, and behind them what meets the output's
-    /// weights and bias.
-    lines: Buffer<Line>,
-    /// Each group's sums.
-    sums: Vec<Vec<f32>>,
-    /// Columns of the bottleneck, filled up to whole blocks, and all columns.
-    inner: usize,
-    columns: usize,
-}
-
-impl Left {
-    /// From `rows`, `[row, column]`, of which `inner` columns are the bottleneck's.
-    pub(super) fn new(features: &Features, rows: &[f32], columns: usize, inner: usize) -> Self {
-        let groups = features.normalisations.len();
-        let sums = rows.chunks_exact(rows.len() / groups).map(|rows| column_sums(rows, columns)).collect();
-        Self { lines: to_activations(features.level, columns, 1, rows, features.chunks), sums, inner, columns }
-    }
-
-    fn blocks(&self) -> usize {
-        self.columns.div_ceil(LANES)
-    }
 }
 
 impl<'a> Features<'a> {
@@ -161,7 +122,7 @@ impl<'a> Features<'a> {
     }
 
     /// The values of a brick of a chunk's images.
-    fn brick(&self, chunk: Chunk, brick: usize, images: Range<usize>) -> &'a [Line] {
+    pub(super) fn brick(&self, chunk: Chunk, brick: usize, images: Range<usize>) -> &'a [Line] {
         let place = brick % self.grid.positions() * self.grid.blocks() + self.grid.block(brick);
         &chunk.of(self.values, self.grid.bricks())[place * chunk.rows..][images]
     }
@@ -236,105 +197,8 @@ impl<'a> Features<'a> {
             panels_by_steps(simd, start, &steps(normalised, count), lines, count, totals);
         }
         for (sums, along) in sums.iter_mut().zip(along) {
-            *sums = along.map(|line| line.0.iter().sum());
+            *sums = along.map(Line::sum);
         }
-    }
-
-    /// Gradients of the weights: `Σ left · features`, of which `squares · W` is taken off behind the bottleneck.
-    pub(super) fn weight_gradients(&self, weights: &Weights, left: &Left, squares: &[f32]) -> WeightGradients {
-        let (bricks, groups) = (self.grid.bricks(), self.normalisations.len());
-        let each = left.columns - left.inner;
-        let squares = Panels::new(&squares.iter().map(|square| -square).collect::<Vec<_>>(), each);
-        let mut hidden: Buffer<Line> = Buffer::new(bricks * left.inner);
-        let mut output: Buffer<Line> = Buffer::new(bricks * each);
-        let mut sums = vec![[Line::ZERO; 2]; bricks * groups];
-        let outs = hidden.chunks_exact_mut(left.inner).zip(output.chunks_exact_mut(each));
-        let mut outs: Vec<_> = outs
-            .zip(sums.chunks_exact_mut(groups))
-            .enumerate()
-            .map(|(brick, ((hidden, output), sums))| BrickGradients { brick, hidden, output, sums })
-            .collect();
-        outs.par_chunks_mut(TOGETHER).with_max_len(1).for_each(|outs| {
-            dispatch!(self.level, simd => {
-                for group in 0..groups {
-                    self.add_gradients(simd, group, weights, left, outs);
-                }
-                for out in outs {
-                    out.add_outer(simd, &squares, weights.output(out.brick));
-                }
-            });
-        });
-        drop(outs);
-        WeightGradients { hidden, output, sums: self.sums_of_channels(&sums) }
-    }
-
-    /// Adds a group's part of the gradients of a few bricks.
-    #[inline(always)]
-    fn add_gradients<S: Simd>(
-        &self,
-        simd: S,
-        group: usize,
-        weights: &Weights,
-        left: &Left,
-        outs: &mut [BrickGradients],
-    ) {
-        let columns = left.blocks() * LANES;
-        let normalisation = &self.normalisations[group];
-        let of_brick = |lines: &[Line], brick: usize| lines[self.grid.block(brick)].load(simd);
-        let chunks = || self.chunks.iter().filter(|chunk| chunk.group == group);
-        let longest = chunks().map(|chunk| chunk.rows).max().unwrap_or(0);
-        let mut products = Buffer::new(outs.len() * columns);
-        let mut centred: Buffer<Line> = Buffer::new(outs.len() * longest);
-        for (index, &chunk) in chunks().enumerate() {
-            let centred = &mut centred[..outs.len() * chunk.rows];
-            for (out, centred) in outs.iter().zip(centred.chunks_exact_mut(chunk.rows)) {
-                let mean = of_brick(&normalisation.mean, out.brick);
-                for (to, value) in centred.iter_mut().zip(self.brick(chunk, out.brick, 0..chunk.rows)) {
-                    to.store(value.load(simd) - mean);
-                }
-            }
-            for (block, lines) in chunk.of(&left.lines, left.blocks()).chunks_exact(chunk.rows).enumerate() {
-                let products = products.chunks_exact_mut(columns);
-                for (products, centred) in products.zip(centred.chunks_exact(chunk.rows)) {
-                    let products = &mut products[block * LANES..][..in_block(left.columns, block)];
-                    block_products(simd, index > 0, products, lines, centred);
-                }
-            }
-        }
-        let sums = &left.sums[group];
-        for (out, products) in outs.iter_mut().zip(products.chunks_exact(columns)) {
-            let [scale, shift] = [&normalisation.scale, &normalisation.shift].map(|lines| of_brick(lines, out.brick));
-            let zero = f32x16::splat(simd, 0.0);
-            let (mut plain, mut weighted) = (zero, zero);
-            for ((weight, product), sum) in weights.hidden(out.brick).iter().zip(products).zip(sums) {
-                let weight = weight.load(simd);
-                plain = weight.mul_add(f32x16::splat(simd, *sum), plain);
-                weighted = weight.mul_add(product.load(simd), weighted);
-            }
-            out.sums[group][0].store(plain);
-            out.sums[group][1].store(weighted);
-            let outs = out.hidden.iter_mut().chain(out.output.iter_mut());
-            for ((out, product), sum) in outs.zip(products).zip(sums) {
-                let before = if group == 0 { zero } else { out.load(simd) };
-                let shift = shift.mul_add(f32x16::splat(simd, *sum), before);
-                out.store(product.load(simd).mul_add(scale, shift));
-            }
-        }
-    }
-
-    /// Sums by brick and group as sums by group and channel, `[group][2][channels]`.
-    fn sums_of_channels(&self, bricks: &[[Line; 2]]) -> GradientSums {
-        let (groups, channels) = (self.normalisations.len(), self.grid.blocks() * LANES);
-        let mut totals = vec![vec![0.0; 2 * channels]; groups];
-        for (brick, sums) in bricks.chunks_exact(groups).enumerate() {
-            for (totals, sums) in totals.iter_mut().zip(sums) {
-                for (totals, sums) in totals.chunks_exact_mut(channels).zip(sums) {
-                    let totals = &mut totals[self.grid.block(brick) * LANES..];
-                    totals.iter_mut().zip(sums.0).for_each(|(total, sum)| *total += f64::from(sum));
-                }
-            }
-        }
-        totals
     }
 
     /// The gradient of the features, normalised as they are, taken on by `onward`, and the sums of that, `[chunk][row]`.
@@ -364,37 +228,4 @@ impl<'a> Features<'a> {
         });
         (out, sums)
     }
-}
-
-/// Gradients of the weights that meet a brick.
-struct BrickGradients<'a> {
-    brick: usize,
-    /// Of those into the bottleneck, `[bottleneck]`, whole blocks.
-    hidden: &'a mut [Line],
-    /// Of those out of it and of the bias, `[bottleneck and one]`.
-    output: &'a mut [Line],
-    /// `Σ gradient` and `Σ gradient · (value − mean)` of each group.
-    sums: &'a mut [[Line; 2]],
-}
-
-impl BrickGradients<'_> {
-    /// Adds `factors · weights` to the output's.
-    #[inline(always)]
-    fn add_outer<S: Simd>(&mut self, simd: S, factors: &Panels, weights: &[Line]) {
-        let each = self.output.len();
-        let mut products = [Line::ZERO; LANES];
-        let factors = factors.lines().chunks_exact(each.next_multiple_of(LANES));
-        for (block, (out, factors)) in self.output.chunks_mut(LANES).zip(factors).enumerate() {
-            let products = &mut products[..in_block(each, block)];
-            block_products(simd, false, products, &factors[..each], weights);
-            for (out, product) in out.iter_mut().zip(products) {
-                out.store(out.load(simd) + product.load(simd));
-            }
-        }
-    }
-}
-
-/// Lines of the products of `block`, where there are so many `columns`: whole blocks but for a single column at the end.
-fn in_block(columns: usize, block: usize) -> usize {
-    if columns - block * LANES == 1 { 1 } else { LANES }
 }

@@ -10,12 +10,14 @@
 //! The features are read where an encoder's last block left them, and their gradient goes on from there.
 
 mod features;
+mod gradients;
 mod weights;
 
 use fearless_simd::{Level, dispatch};
 
+use self::features::RowProducts;
 pub(crate) use self::features::{Features, Grid};
-use self::features::{Left, RowProducts, WeightGradients};
+use self::gradients::{Left, WeightGradients};
 use self::weights::Weights;
 use crate::backward::{Above, GradientSums, Onward};
 use crate::cosine::{Pair, dot_and_squares, target_row};
@@ -68,7 +70,6 @@ impl Prepared {
 
 /// The way back, come as far as the features.
 pub(crate) struct AtFeatures<'a> {
-    level: Level,
     features: &'a Features<'a>,
     weights: &'a Weights,
     left: Left,
@@ -80,17 +81,11 @@ pub(crate) struct AtFeatures<'a> {
 
 impl AtFeatures<'_> {
     /// Gradients of the parameters.
-    pub(crate) fn gradients(&self) -> Gradients {
-        let WeightGradients { hidden, output, .. } = &self.of_weights;
-        let mut output_weight = self.weights.output_rows(self.level, output);
-        Gradients {
-            hidden_weight: self.weights.hidden_rows(self.level, hidden),
-            hidden_bias: self.hidden_bias.clone(),
-            gamma: self.gamma.clone(),
-            beta: self.beta.clone(),
-            output_bias: output_weight.split_off(self.hidden_bias.len() * self.features.grid.features()),
-            output_weight,
-        }
+    pub(crate) fn gradients(self) -> Gradients {
+        let Self { features, of_weights, hidden_bias, gamma, beta, .. } = self;
+        let WeightGradients { hidden: hidden_weight, output: mut output_weight, .. } = of_weights;
+        let output_bias = output_weight.split_off(hidden_bias.len() * features.grid.features());
+        Gradients { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias }
     }
 }
 
@@ -196,5 +191,5 @@ pub(crate) fn backward<'a>(
     let squares = columns_by_columns(level, &tape.bottleneck, each, &along, each);
     let of_weights = features.weight_gradients(&tape.weights, &left, &squares);
     let hidden_bias = column_sums(&hidden, channels);
-    AtFeatures { level, features, weights: &tape.weights, left, of_weights, hidden_bias, gamma, beta }
+    AtFeatures { features, weights: &tape.weights, left, of_weights, hidden_bias, gamma, beta }
 }

@@ -10,7 +10,7 @@ use super::features::Grid;
 use crate::product::block_of;
 use crate::tile::{Finish, LANES, Line, Start, Step, panel};
 use crate::transpose::transpose;
-use crate::workspace::{Buffer, zeros};
+use crate::workspace::Buffer;
 
 /// Bricks of a range, whose products are summed before the sums go back to memory: a panel of their lines stays in the
 /// first-level cache.
@@ -19,7 +19,6 @@ pub(super) const DEPTH: usize = 16;
 /// The weights of a predictor of features that lie in bricks of sixteen channels.
 #[derive(Debug)]
 pub(super) struct Weights {
-    grid: Grid,
     /// Channels of the bottleneck.
     channels: usize,
     /// Into the bottleneck and out of it, `[range of bricks][panel][brick][feature]`, a line of the bottleneck's channels.
@@ -49,17 +48,18 @@ impl Weights {
             dispatch!(level, simd => {
                 outer_lines(simd, grid, parameters, bricks.clone(), output);
                 for (i, (hidden, output)) in hidden.chunks_exact_mut(blocks * LANES).zip(output.chunks_exact(each)).enumerate() {
+                    let first = |block| (block * bricks.len() + i) * LANES;
+                    let features = grid.features_of(bricks.start + i);
+                    if features.len() < LANES {
+                        (0..blocks).for_each(|block| inward[first(block)..][..LANES].fill(Line::ZERO));
+                    }
+                    for (lane, feature) in features.enumerate() {
+                        let row = &parameters.hidden_weight[feature * channels..][..channels];
+                        (0..blocks).for_each(|block| inward[first(block) + lane] = block_of(row, block));
+                    }
                     let of_block = hidden.as_chunks_mut().0.iter_mut().zip(output[..channels].chunks(LANES));
                     for (block, (hidden, output)) in of_block.enumerate() {
-                        let first = (block * bricks.len() + i) * LANES;
-                        let [inward, outward] = [&mut *inward, &mut *outward].map(|lines| sixteen(&mut lines[first..]));
-                        let features = grid.features_of(bricks.start + i);
-                        if features.len() < LANES {
-                            *inward = [Line::ZERO; LANES];
-                        }
-                        for (line, feature) in inward.iter_mut().zip(features) {
-                            *line = block_of(&parameters.hidden_weight[feature * channels..][..channels], block);
-                        }
+                        let [inward, outward] = [&mut *inward, &mut *outward].map(|lines| sixteen(&mut lines[first(block)..]));
                         transpose(simd, inward, hidden);
                         match output.try_into() {
                             Ok(tile) => transpose(simd, tile, outward),
@@ -74,7 +74,7 @@ impl Weights {
                 squares_of(simd, output, outward, each, squares);
             });
         });
-        (Self { grid, channels, ranges, hidden, output }, gram(&squares, channels))
+        (Self { channels, ranges, hidden, output }, gram(&squares, channels))
     }
 
     fn blocks(&self) -> usize {
@@ -106,55 +106,6 @@ impl Weights {
     /// The output's bias.
     pub(super) fn bias(&self, brick: usize) -> &Line {
         &self.output(brick)[self.channels]
-    }
-
-    /// Lines that lie as [`hidden`](Self::hidden) as rows, `[feature][bottleneck]`.
-    pub(super) fn hidden_rows(&self, level: Level, lines: &[Line]) -> Vec<f32> {
-        let (positions, channels, blocks) = (self.grid.positions(), self.channels, self.blocks());
-        let mut out = zeros(self.grid.features() * channels);
-        let tasks = out.par_chunks_mut(LANES * positions * channels).zip(lines.par_chunks(positions * blocks * LANES));
-        tasks.for_each(|(out, lines)| {
-            dispatch!(level, simd => {
-                let mut columns = [Line::ZERO; LANES];
-                for (position, lines) in lines.chunks_exact(blocks * LANES).enumerate() {
-                    for (block, tile) in lines.as_chunks::<LANES>().0.iter().enumerate() {
-                        transpose(simd, tile, &mut columns);
-                        let rows = out.chunks_exact_mut(channels).skip(position).step_by(positions);
-                        for (row, line) in rows.zip(&columns) {
-                            line.write(&mut row[block * LANES..]);
-                        }
-                    }
-                }
-            });
-        });
-        out
-    }
-
-    /// Lines that lie as [`output`](Self::output) as rows, `[bottleneck and one, features]`.
-    pub(super) fn output_rows(&self, level: Level, lines: &[Line]) -> Vec<f32> {
-        let (grid, each) = (self.grid, self.channels + 1);
-        let mut out = zeros(each * grid.features());
-        out.par_chunks_mut(grid.features()).enumerate().for_each(|(row, out)| {
-            let of_blocks = out.chunks_mut(LANES * grid.positions()).zip(lines.chunks_exact(grid.positions() * each));
-            dispatch!(level, simd => {
-                let mut columns = [Line::ZERO; LANES];
-                for (out, lines) in of_blocks {
-                    for (part, lines) in lines.chunks(LANES * each).enumerate() {
-                        let mut tile = [Line::ZERO; LANES];
-                        tile.iter_mut().zip(lines[row..].iter().step_by(each)).for_each(|(to, line)| *to = *line);
-                        if grid.positions() == 1 {
-                            tile[0].write(out);
-                            continue;
-                        }
-                        transpose(simd, &tile, &mut columns);
-                        for (channel, line) in out.chunks_exact_mut(grid.positions()).zip(&columns) {
-                            line.write(&mut channel[part * LANES..]);
-                        }
-                    }
-                }
-            });
-        });
-        out
     }
 }
 

@@ -110,8 +110,8 @@ fn levels_agree_on_simsiam_behind_a_stack() {
         let prepared = predictor::Prepared::new(level, predictor::Grid::of(&shape), &parameters);
         let (loss, tape) = predictor::forward(level, &features, &parameters, prepared, layout);
         let above = predictor::backward(level, &features, layout, &tape, 1.0);
-        let head = above.gradients();
         let (gradients, input) = stack::backward_from(&below, &blocks, &below.packed(&blocks, true), &above, true);
+        let head = above.gradients();
         let mut outcomes = vec![vec![loss], input.expect("gradient"), head.hidden_weight, head.gamma, head.beta];
         outcomes.extend([head.output_weight, head.output_bias]);
         outcomes.extend(gradients.into_iter().flat_map(|g| [g.weight, g.bias, g.gamma, g.beta]));
