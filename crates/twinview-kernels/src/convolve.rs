@@ -142,24 +142,26 @@ impl<'a> Convolution<'a> {
             let products = span.sums.iter().map(|sum| sum.products.len()).sum::<usize>();
             let mut made =
                 lines(&mut scratch.bricks, products * terms.len() * self.brick()).chunks_exact_mut(self.brick());
-            let mut steps: Vec<Vec<Step>> = Vec::with_capacity(span.sums.len());
+            // Those of one sum behind those of another.
+            let mut steps: Vec<Step> = Vec::with_capacity(products * terms.len() * self.blocks);
             for sum in &span.sums {
-                let mut of_sum = Vec::with_capacity(sum.products.len() * terms.len() * self.blocks);
                 for product in &sum.products {
                     for (term, made) in terms.iter().zip(&mut made) {
                         let brick = |column: usize| &term.row[column * self.brick()..(column + 1) * self.brick()];
                         let brick = combined(simd, &product.sources, brick, made);
-                        of_sum.extend(brick.chunks_exact(self.rows).enumerate().map(|(block, source)| Step {
+                        steps.extend(brick.chunks_exact(self.rows).enumerate().map(|(block, source)| Step {
                             source,
                             weight: first_line(block, term.variant, product.variant),
                         }));
                     }
                 }
-                steps.push(of_sum);
             }
             let column_parts = lines(&mut scratch.parts, span.parts() * self.rows);
             for (index, weights) in self.weights.chunks_exact(each).enumerate() {
-                for (sum, steps) in span.sums.iter().zip(&steps) {
+                let mut steps = steps.as_slice();
+                for sum in &span.sums {
+                    let (of_sum, rest) = steps.split_at(sum.products.len() * terms.len() * self.blocks);
+                    steps = rest;
                     let mut parts: SmallVec<[_; MOST_PARTS]> = SmallVec::new();
                     let (before, out, same, finish) = match sum.to {
                         To::Part(part) => {
@@ -175,7 +177,7 @@ impl<'a> Convolution<'a> {
                     };
                     let of_columns = sum.parts.iter();
                     parts.extend(of_columns.map(|&(part, factor)| (factor, &before[part * self.rows..][..self.rows])));
-                    panel(simd, Start::Parts(&parts, same), weights, steps, finish, out);
+                    panel(simd, Start::Parts(&parts, same), weights, of_sum, finish, out);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
 use crate::backward::{Inverse, Onward};
 use crate::layout::{chunk_to_planes, to_planes};
@@ -81,7 +82,7 @@ pub(crate) struct FromPlanes<'a> {
 }
 
 /// First plane value and weight line of each tap of a position.
-type Steps = Vec<(usize, usize)>;
+type Steps = SmallVec<[(usize, usize); TAPS]>;
 
 impl FromPlanes<'_> {
     /// Row `y` of a chunk, `[column][channel block][image]`.

@@ -226,8 +226,9 @@ impl<'a> Products<'a> {
         for input in 0..channels {
             tile.iter_mut().zip(totals[input..].iter().step_by(inputs)).for_each(|(to, line)| *to = *line);
             transpose(simd, &tile, &mut rows);
+            // What a line has behind its taps, the next input's take the place of.
             for (row, line) in out.chunks_exact_mut(channels * TAPS).zip(&rows) {
-                line.write(&mut row[input * TAPS..][..TAPS]);
+                line.write(&mut row[input * TAPS..]);
             }
         }
     }
