@@ -1,8 +1,8 @@
 //! A network's parameters, behind one parent of its operation.
 //!
 //! A Burn operation has a fixed number of parents, and networks have parameters in any number. Joined in one tensor they would be
-//! copied, and their gradients twice more. So they are linked into a chain of operations that compute nothing: its end is the
-//! network's parent, and each gradient goes to its link through a slot that the network's way back holds too.
+//! copied, and their gradients twice more. So they are linked, a few at a time, into a chain of operations that compute nothing: its
+//! end is the network's parent, and each gradient goes to its link through a slot that the network's way back holds too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,9 +40,13 @@ impl Parameters {
         let parameters = Self::new(tensors.iter().cloned());
         let device = Tensor::<1>::from_dispatch(tensors[0].clone()).device();
         let begin = Tensor::<1>::zeros([1], &device).into_dispatch();
-        let links = tensors.into_iter().zip(&parameters.0);
-        let end =
-            links.fold(begin, |chain, (tensor, (_, slot))| <Dispatch as Link>::link(chain, tensor, Arc::clone(slot)));
+        let mut end = begin.clone();
+        for (tensors, values) in tensors.chunks(LINKED).zip(parameters.0.chunks(LINKED)) {
+            // Beside the last of them there may be nothing.
+            let [a, b, c, d] = std::array::from_fn(|i| tensors.get(i).unwrap_or(&begin).clone());
+            let slots = values.iter().map(|(_, slot)| Arc::clone(slot)).collect();
+            end = <Dispatch as Link>::link(end, a, b, c, d, slots);
+        }
         (parameters, Tensor::from_dispatch(end))
     }
 
@@ -62,14 +66,31 @@ impl Parameters {
     }
 }
 
+/// Parameters of a link.
+const LINKED: usize = 4;
+
 #[backend_extension(Autodiff, Flex)]
 trait Link: burn::backend::Backend {
-    /// `chain`, one `parameter` longer.
-    fn link(chain: FloatTensor<Self>, parameter: FloatTensor<Self>, slot: Slot) -> FloatTensor<Self>;
+    /// `chain`, longer by as many of the parameters as there are `slots`.
+    fn link(
+        chain: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        slots: Vec<Slot>,
+    ) -> FloatTensor<Self>;
 }
 
 impl Link for Flex {
-    fn link(chain: FloatTensor<Self>, _parameter: FloatTensor<Self>, _slot: Slot) -> FloatTensor<Self> {
+    fn link(
+        chain: FloatTensor<Self>,
+        _a: FloatTensor<Self>,
+        _b: FloatTensor<Self>,
+        _c: FloatTensor<Self>,
+        _d: FloatTensor<Self>,
+        _slots: Vec<Slot>,
+    ) -> FloatTensor<Self> {
         chain
     }
 }
@@ -77,13 +98,14 @@ impl Link for Flex {
 #[derive(Debug)]
 struct LinkBackward;
 
-impl Backward<Flex, 2> for LinkBackward {
-    type State = Slot;
+impl Backward<Flex, { 1 + LINKED }> for LinkBackward {
+    type State = Vec<Slot>;
 
-    fn backward(self, ops: Ops<Slot, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Vec<Slot>, { 1 + LINKED }>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let signal = grads.consume::<Flex>(&ops.node);
-        let gradient = ops.state.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for (node, gradient) in ops.parents.into_iter().zip([Some(signal), gradient]) {
+        let take = |slot: &Slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let gradients = std::iter::once(Some(signal)).chain(ops.state.iter().map(take));
+        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
             if let (Some(node), Some(gradient)) = (node, gradient) {
                 grads.register::<Flex>(node.id, gradient);
             }
@@ -92,11 +114,19 @@ impl Backward<Flex, 2> for LinkBackward {
 }
 
 impl<C: CheckpointStrategy> Link for Autodiff<Flex, C> {
-    fn link(chain: FloatTensor<Self>, parameter: FloatTensor<Self>, slot: Slot) -> FloatTensor<Self> {
-        let prepared = LinkBackward.prepare::<C>([chain.node(), parameter.node()]).compute_bound().stateful();
+    fn link(
+        chain: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        slots: Vec<Slot>,
+    ) -> FloatTensor<Self> {
+        let nodes = [&chain, &a, &b, &c, &d].map(|tensor| tensor.node());
+        let prepared = LinkBackward.prepare::<C>(nodes).compute_bound().stateful();
         let chain = chain.into_primitive();
         match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish(slot, chain),
+            OpsKind::Tracked(prepared) => prepared.finish(slots, chain),
             OpsKind::UnTracked(prepared) => prepared.finish(chain),
         }
     }
