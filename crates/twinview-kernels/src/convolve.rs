@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::pack::{self, first_line};
 use crate::spans::{Span, To};
-use crate::tile::{Finish, Line, Start, Step, combined, panel};
+use crate::tile::{Finish, LANES, Line, Start, Step, combined, panel};
 use crate::values::Rows;
 use crate::workspace::lines;
 
@@ -22,7 +22,7 @@ pub(crate) struct Convolution<'a> {
     /// Columns of the source, and its channel blocks.
     pub(crate) width: usize,
     pub(crate) blocks: usize,
-    /// `[panel][channel block][kernel row variant][kernel column variant][16]`.
+    /// [Packed](pack::panel) panels.
     pub(crate) weights: &'a [Line],
     pub(crate) columns: &'a [Span],
     pub(crate) finish: Finish,
@@ -151,7 +151,7 @@ impl<'a> Convolution<'a> {
                         let brick = combined(simd, &product.sources, brick, made);
                         steps.extend(brick.chunks_exact(self.rows).enumerate().map(|(block, source)| Step {
                             source,
-                            weight: first_line(block, term.variant, product.variant),
+                            weight: first_line(self.blocks, term.variant, product.variant) + block * LANES,
                         }));
                     }
                 }

@@ -15,17 +15,31 @@ pub(crate) fn channels(values: &[f32]) -> Vec<Line> {
     values.chunks(LANES).map(|chunk| Line::of(chunk, |value| value)).collect()
 }
 
-/// Lines of a block of sixteen rows of a panel: `[kernel row variant][kernel column variant][row]`.
-const BLOCK: usize = VARIANTS * VARIANTS * LANES;
-
-/// Lines of one panel: so many [`BLOCK`]s.
-pub(crate) fn panel(blocks: usize) -> usize {
-    BLOCK * blocks
+/// Lines of a kernel variant in a panel: so many blocks of rows, and one more, or the variants of a row could lie a multiple of 4 KiB
+/// from one another, and such lines drive each other out of the cache.
+fn variant(blocks: usize) -> usize {
+    blocks * LANES + 1
 }
 
-/// First line of a block's kernel variant in a panel.
-pub(crate) fn first_line(block: usize, row_variant: usize, column_variant: usize) -> usize {
-    block * BLOCK + (row_variant * VARIANTS + column_variant) * LANES
+/// Lines of one panel: `[kernel row variant][kernel column variant]`, a [`variant`] each.
+pub(crate) fn panel(blocks: usize) -> usize {
+    VARIANTS * VARIANTS * variant(blocks)
+}
+
+/// First line of a kernel variant in a panel of so many blocks.
+pub(crate) fn first_line(blocks: usize, row_variant: usize, column_variant: usize) -> usize {
+    (row_variant * VARIANTS + column_variant) * variant(blocks)
+}
+
+/// Fetches the lines of a block of a panel's rows, which are to be written.
+#[inline(always)]
+fn fetch_block(blocks: usize, block: usize, panel: &[Line]) {
+    panel.chunks_exact(variant(blocks)).for_each(|lines| fetch(&lines[block * LANES..][..LANES]));
+}
+
+/// Fills a panel's rows from `rows` on with zeros.
+fn clear_behind(blocks: usize, rows: usize, panel: &mut [Line]) {
+    panel.chunks_exact_mut(variant(blocks)).for_each(|lines| lines[rows..].fill(Line::ZERO));
 }
 
 /// Fills `taps` with the nine of up to sixteen columns, a line of columns each, and rubbish behind them. `weight(column)` begins with
@@ -53,9 +67,9 @@ fn variants<S: Simd>([a, b, c]: [f32x16<S>; KERNEL]) -> [f32x16<S>; VARIANTS] {
     all
 }
 
-/// Writes a row's taps, `scale` times, and their variants by columns and rows, into its block.
+/// Writes a row's taps, `scale` times, and their variants by columns and rows, into a panel of so many blocks.
 #[inline(always)]
-fn write_row<S: Simd>(simd: S, row: usize, taps: &[Line; LANES], scale: f32, block: &mut [Line; BLOCK]) {
+fn write_row<S: Simd>(simd: S, blocks: usize, row: usize, taps: &[Line; LANES], scale: f32, panel: &mut [Line]) {
     let tap = |tap: usize| taps[tap].load(simd) * scale;
     // Written out: what is mapped from array to array is called, a value at a time.
     let a = variants([tap(0), tap(1), tap(2)]);
@@ -63,7 +77,7 @@ fn write_row<S: Simd>(simd: S, row: usize, taps: &[Line; LANES], scale: f32, blo
     let c = variants([tap(6), tap(7), tap(8)]);
     for x in 0..VARIANTS {
         for (y, line) in variants([a[x], b[x], c[x]]).into_iter().enumerate() {
-            block[first_line(0, y, x) + row].store(line);
+            panel[first_line(blocks, y, x) + row].store(line);
         }
     }
 }
@@ -78,15 +92,14 @@ fn fill_panel<'a, S: Simd>(
     weight: impl Fn(usize, usize) -> &'a [f32],
 ) {
     let mut taps = [Line::ZERO; LANES];
-    for (index, block) in panel.as_chunks_mut().0.iter_mut().enumerate() {
-        fetch(block);
-        if rows < (index + 1) * LANES {
-            *block = [Line::ZERO; BLOCK];
+    let blocks = rows.div_ceil(LANES);
+    clear_behind(blocks, rows, panel);
+    for row in 0..rows {
+        if row % LANES == 0 {
+            fetch_block(blocks, row / LANES, panel);
         }
-        for row in index * LANES..rows.min((index + 1) * LANES) {
-            tap_lines(simd, columns, |lane| weight(lane, row), &mut taps);
-            write_row(simd, row % LANES, &taps, 1.0, block);
-        }
+        tap_lines(simd, columns, |lane| weight(lane, row), &mut taps);
+        write_row(simd, blocks, row, &taps, 1.0, panel);
     }
 }
 
@@ -159,21 +172,20 @@ impl ForwardWeights {
             let mut sums = vec![[[0.0f64; LANES]; TAPS]; groups.len()];
             let mut taps = [[Line::ZERO; LANES]; LANES];
             dispatch!(level, simd => {
+                for (_, panel, _) in &mut groups {
+                    clear_behind(shape.in_blocks(), shape.in_channels, panel);
+                }
                 for block in 0..shape.in_blocks() {
                     let inputs = block * LANES..shape.in_channels.min((block + 1) * LANES);
                     for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
                         tap_lines(simd, columns, |column| &weight[column * each + input * TAPS..], taps);
                     }
                     for ((affine, panel, _), sums) in groups.iter_mut().zip(&mut sums) {
-                        let lines = &mut panel.as_chunks_mut().0[block];
-                        fetch(lines);
-                        if inputs.len() < LANES {
-                            *lines = [Line::ZERO; BLOCK];
-                        }
+                        fetch_block(shape.in_blocks(), block, panel);
                         // Sixteen rows in f32 at a time, those in f64: as exact as needed, and quick.
                         let mut shifts = [f32x16::splat(simd, 0.0); TAPS];
-                        for (row, (taps, input)) in taps.iter().zip(inputs.clone()).enumerate() {
-                            write_row(simd, row, taps, affine.scale[input], lines);
+                        for (taps, input) in taps.iter().zip(inputs.clone()) {
+                            write_row(simd, shape.in_blocks(), input, taps, affine.scale[input], panel);
                             let shift = f32x16::splat(simd, affine.shift[input]);
                             for (shifts, line) in shifts.iter_mut().zip(taps) {
                                 *shifts = line.load(simd).mul_add(shift, *shifts);
