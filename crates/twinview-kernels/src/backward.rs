@@ -238,7 +238,7 @@ impl Onward for Through<'_> {
                 total += back;
                 gradient.store(back);
             }
-            sums.iter_mut().zip(&total.to_array()).for_each(|(sum, total)| *sum += f64::from(*total));
+            sums.iter_mut().zip(total.to_array()).for_each(|(sum, total)| *sum += f64::from(total));
         }
     }
 }

@@ -215,7 +215,7 @@ fn output_rows<S: Simd>(simd: S, grid: Grid, lines: &[Line], left: &Left, out: &
     let mut columns = [Line::ZERO; LANES];
     for (block, lines) in lines.chunks_exact(positions * left.columns).enumerate() {
         for (row, out) in out.iter_mut().enumerate() {
-            let out = out.chunks_mut(LANES * positions).nth(block).expect("features of each block");
+            let out = &mut out[block * LANES * positions..];
             for (part, lines) in lines.chunks(LANES * left.columns).enumerate() {
                 let mut tile = [Line::ZERO; LANES];
                 let of_row = lines[left.inner + row..].iter().step_by(left.columns);
