@@ -17,7 +17,7 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
 use crate::network::{fused, slice, tensor};
-use crate::tile::LANES;
+use crate::tile::{LANES, Line};
 
 /// Least length a vector is taken to have, PyTorch's choice.
 const EPSILON: f32 = 1e-6;
@@ -76,7 +76,7 @@ pub(crate) fn dot_and_squares<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> [f32; 3
     }
     let rests =
         rest.iter().zip(other_rest).fold([0.0; 3], |[dot, a2, b2], (a, b)| [dot + a * b, a2 + a * a, b2 + b * b]);
-    std::array::from_fn(|i| sums[i].to_array().iter().sum::<f32>() + rests[i])
+    std::array::from_fn(|i| Line(sums[i].to_array()).sum() + rests[i])
 }
 
 /// The target of row `row`.

@@ -43,36 +43,10 @@ impl Weights {
         let tasks = ranges.par_chunks_mut(2 * of_range).zip(hidden.par_chunks_mut(of_range));
         let tasks = tasks.zip(output.par_chunks_mut(DEPTH * each)).zip(squares.par_chunks_mut(blocks * each));
         tasks.enumerate().with_max_len(1).for_each(|(range, (((lines, hidden), output), squares))| {
-            let bricks = range * DEPTH..range * DEPTH + output.len() / each;
             let (inward, outward) = lines.split_at_mut(lines.len() / 2);
-            dispatch!(level, simd => {
-                outer_lines(simd, grid, parameters, bricks.clone(), output);
-                for (i, (hidden, output)) in hidden.chunks_exact_mut(blocks * LANES).zip(output.chunks_exact(each)).enumerate() {
-                    let first = |block| (block * bricks.len() + i) * LANES;
-                    let features = grid.features_of(bricks.start + i);
-                    if features.len() < LANES {
-                        (0..blocks).for_each(|block| inward[first(block)..][..LANES].fill(Line::ZERO));
-                    }
-                    for (lane, feature) in features.enumerate() {
-                        let row = &parameters.hidden_weight[feature * channels..][..channels];
-                        (0..blocks).for_each(|block| inward[first(block) + lane] = block_of(row, block));
-                    }
-                    let of_block = hidden.as_chunks_mut().0.iter_mut().zip(output[..channels].chunks(LANES));
-                    for (block, (hidden, output)) in of_block.enumerate() {
-                        let [inward, outward] = [&mut *inward, &mut *outward].map(|lines| sixteen(&mut lines[first(block)..]));
-                        transpose(simd, inward, hidden);
-                        match output.try_into() {
-                            Ok(tile) => transpose(simd, tile, outward),
-                            Err(_) => {
-                                let mut tile = [Line::ZERO; LANES];
-                                tile[..output.len()].copy_from_slice(output);
-                                transpose(simd, &tile, outward);
-                            }
-                        }
-                    }
-                }
-                squares_of(simd, output, outward, each, squares);
-            });
+            let bricks = range * DEPTH..range * DEPTH + output.len() / each;
+            let range = OfRange { bricks, inward, outward, hidden, output, squares };
+            dispatch!(level, simd => range.fill(simd, grid, parameters));
         });
         (Self { channels, ranges, hidden, output }, gram(&squares, channels))
     }
@@ -106,6 +80,55 @@ impl Weights {
     /// The output's bias.
     pub(super) fn bias(&self, brick: usize) -> &Line {
         &self.output(brick)[self.channels]
+    }
+}
+
+/// What the weights of a range of bricks fill.
+struct OfRange<'a> {
+    bricks: Range<usize>,
+    /// Its part of [`Weights::ranges`]: into the bottleneck and out of it.
+    inward: &'a mut [Line],
+    outward: &'a mut [Line],
+    /// Its parts of [`Weights::hidden`] and [`Weights::output`].
+    hidden: &'a mut [Line],
+    output: &'a mut [Line],
+    /// As [`squares_of`] gives them.
+    squares: &'a mut [Line],
+}
+
+impl OfRange<'_> {
+    #[inline(always)]
+    fn fill<S: Simd>(self, simd: S, grid: Grid, parameters: &Parameters) {
+        let Self { bricks, inward, outward, hidden, output, squares } = self;
+        let channels = parameters.hidden_bias.len();
+        let (blocks, each) = (channels.div_ceil(LANES), channels + 1);
+        outer_lines(simd, grid, parameters, bricks.clone(), output);
+        let of_bricks = hidden.chunks_exact_mut(blocks * LANES).zip(output.chunks_exact(each));
+        for (i, (hidden, output)) in of_bricks.enumerate() {
+            let first = |block| (block * bricks.len() + i) * LANES;
+            let features = grid.features_of(bricks.start + i);
+            if features.len() < LANES {
+                (0..blocks).for_each(|block| inward[first(block)..][..LANES].fill(Line::ZERO));
+            }
+            for (lane, feature) in features.enumerate() {
+                let row = &parameters.hidden_weight[feature * channels..][..channels];
+                (0..blocks).for_each(|block| inward[first(block) + lane] = block_of(row, block));
+            }
+            let of_blocks = hidden.as_chunks_mut().0.iter_mut().zip(output[..channels].chunks(LANES));
+            for (block, (hidden, output)) in of_blocks.enumerate() {
+                let [inward, outward] = [&mut *inward, &mut *outward].map(|lines| sixteen(&mut lines[first(block)..]));
+                transpose(simd, inward, hidden);
+                match output.try_into() {
+                    Ok(tile) => transpose(simd, tile, outward),
+                    Err(_) => {
+                        let mut tile = [Line::ZERO; LANES];
+                        tile[..output.len()].copy_from_slice(output);
+                        transpose(simd, &tile, outward);
+                    }
+                }
+            }
+        }
+        squares_of(simd, output, outward, each, squares);
     }
 }
 
