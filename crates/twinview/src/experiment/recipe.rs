@@ -137,7 +137,16 @@ pub fn merged<T: DeserializeOwned>(base: &str, recipe: Option<&Path>, changes: &
             .ok_or_else(|| Error::Config(format!("--set {change}: expected key=value, such as seeds=3")))?;
         merge(&mut settings, nested(key.trim(), parsed(value.trim())));
         let applied = settings.clone().try_into::<T>();
-        applied.map_err(|error| Error::Config(format!("--set {change}: {}", unknown(&error))))?;
+        applied.map_err(|error| {
+            let message = unknown(&error);
+            let advice = match key.trim().rsplit_once('.') {
+                Some((table, _)) if message == "missing field `name`" => {
+                    format!("; set {table}.name as well, which decides what other settings there are")
+                }
+                _ => String::new(),
+            };
+            Error::Config(format!("--set {change}: {message}{advice}"))
+        })?;
     }
     settings.try_into().map_err(|error| Error::Config(unknown(&error)))
 }
@@ -249,6 +258,7 @@ mod tests {
             ("head.epochs=3", "unknown field `epochs`"),
             ("seeds=many", "invalid type"),
             ("seeds", "expected key=value"),
+            ("pretraining.backbone.width=32", "set pretraining.backbone.name as well"),
         ] {
             let message = merged::<Recipe>(Preset::Quick.toml(), None, &[change.to_owned()]).unwrap_err().to_string();
             assert!(message.contains(expected), "{change}: {message}");
