@@ -16,8 +16,13 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 
 use args::{Cli, Command, DataCommand, ExperimentCommand};
+
+/// Keeps what a step frees for the next, and asks the system for large pages, which the C library's allocator does not.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn run(command: Command) -> twinview::Result<()> {
     match command {
@@ -49,7 +54,6 @@ fn run(command: Command) -> twinview::Result<()> {
 
 fn main() -> ExitCode {
     stop::survive_file_size_limit();
-    twinview::training::keep_freed_memory();
     let cli = Cli::parse();
     // On a thread of the pool, so that parallel work begins without waking another thread for its beginning.
     let error = match fault::caught(|| rayon::scope(|_| run(cli.command))) {

@@ -69,11 +69,12 @@ impl Above for FeatureGradient<'_> {
         &self.sums
     }
 
-    fn onward(mut self, onward: &impl Onward) -> (Buffer<Line>, Vec<f64>) {
+    fn onward(mut self, onward: &impl Onward) -> (Buffer<Line>, Buffer<f64>) {
         let (height, each) = (self.shape.out_height(), self.shape.out_width() * self.shape.out_blocks());
-        let mut sums = vec![0.0; self.chunks.len() * height * onward.sums()];
+        let mut sums = Buffer::new(self.chunks.len() * height * onward.sums());
         let tasks = rows(&mut self.lines, self.chunks, height, each).into_par_iter();
         tasks.zip(sums.par_chunks_mut(onward.sums())).with_max_len(1).for_each(|(task, sums)| {
+            sums.fill(0.0);
             dispatch!(self.level, simd => onward.row(simd, task.chunk, height, task.y, task.data, sums));
         });
         (self.lines, sums)
@@ -196,7 +197,7 @@ pub(crate) trait Above {
     fn sums(&self) -> &GradientSums;
 
     /// It, taken on by `onward`, and the sums of that, `[chunk][row]`.
-    fn onward(self, onward: &impl Onward) -> (Buffer<Line>, Vec<f64>);
+    fn onward(self, onward: &impl Onward) -> (Buffer<Line>, Buffer<f64>);
 }
 
 /// Nothing: the input is the images.
@@ -252,14 +253,14 @@ pub(crate) fn input(
     gradient: &[Line],
     chunks: &[Chunk],
     onward: &impl Onward,
-) -> (Buffer<Line>, Vec<f64>) {
+) -> (Buffer<Line>, Buffer<f64>) {
     let spans = Spans::backward(shape);
     let (inputs, outputs) = (shape.in_blocks(), shape.out_blocks());
     let batch: usize = chunks.iter().map(|chunk| chunk.rows).sum();
     let each = shape.width * inputs;
     let kept = if onward.is_kept() { each } else { 0 };
     let mut out = Buffer::new(batch * shape.height * kept);
-    let mut sums = vec![0.0; chunks.len() * shape.height * onward.sums()];
+    let mut sums = Buffer::new(chunks.len() * shape.height * onward.sums());
     let rows = rows(&mut out, chunks, shape.height, kept);
     let sums_of_rows = cut(&mut sums, onward.sums(), rows.len());
     tasks(rows.into_iter().zip(sums_of_rows), shape.height, &spans.rows).into_par_iter().with_max_len(1).for_each(
@@ -284,6 +285,7 @@ pub(crate) fn input(
             dispatch!(level, simd => {
                 convolution.rows(simd, span, &mut source, |_| None, &mut outs);
                 for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
+                    sums.fill(0.0);
                     onward.row(simd, chunk, shape.height, y, out, sums);
                 }
             });

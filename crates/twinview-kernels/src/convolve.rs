@@ -9,6 +9,7 @@ use fearless_simd::Simd;
 use smallvec::SmallVec;
 
 use crate::pack::{self, first_line};
+use crate::plan::KERNEL;
 use crate::spans::{Span, To};
 use crate::tile::{Finish, LANES, Line, Start, Step, combined, panel};
 use crate::values::Rows;
@@ -30,6 +31,12 @@ pub(crate) struct Convolution<'a> {
 
 /// More parts than a sum of any span has, of rows and of columns together.
 const MOST_PARTS: usize = 8;
+
+/// As many steps as the sums of a span of columns mostly have together: more of them take memory of their own.
+const MANY_STEPS: usize = 64;
+
+/// Earlier sums that a sum begins with, and their factors.
+type Parts<'a> = SmallVec<[(f32, &'a [Line]); MOST_PARTS]>;
 
 thread_local! {
     /// Kept from one span to the next, whoever makes it.
@@ -62,7 +69,7 @@ struct RowStart<'a> {
     /// `[column][panel]`, or zeros.
     same: Option<Vec<Line>>,
     /// `[column][panel][image]` each.
-    parts: Vec<(f32, &'a [Line])>,
+    parts: Parts<'a>,
 }
 
 impl RowStart<'_> {
@@ -95,7 +102,7 @@ impl<'a> Convolution<'a> {
             source.make(simd, &sum.products);
             let made = lines(&mut scratch.rows, sum.products.len() * self.width * self.brick());
             let mut made = made.chunks_exact_mut(self.width * self.brick());
-            let mut terms = Vec::with_capacity(sum.products.len());
+            let mut terms: SmallVec<[Term; KERNEL]> = SmallVec::new();
             for (product, made) in sum.products.iter().zip(&mut made) {
                 let row = combined(simd, &product.sources, |row| source.row(row), made);
                 terms.push(Term { row, variant: product.variant });
@@ -133,7 +140,7 @@ impl<'a> Convolution<'a> {
         let panels = self.weights.len() / each;
         if terms.is_empty() {
             for (position, out) in out.chunks_exact_mut(self.rows).enumerate() {
-                let parts: Vec<_> = start.parts(position, self.rows).collect();
+                let parts: Parts = start.parts(position, self.rows).collect();
                 panel(simd, Start::Parts(&parts, start.same(position)), &[], &[], finish, out);
             }
             return;
@@ -143,7 +150,7 @@ impl<'a> Convolution<'a> {
             let mut made =
                 lines(&mut scratch.bricks, products * terms.len() * self.brick()).chunks_exact_mut(self.brick());
             // Those of one sum behind those of another.
-            let mut steps: Vec<Step> = Vec::with_capacity(products * terms.len() * self.blocks);
+            let mut steps: SmallVec<[Step; MANY_STEPS]> = SmallVec::new();
             for sum in &span.sums {
                 for product in &sum.products {
                     for (term, made) in terms.iter().zip(&mut made) {
@@ -162,7 +169,7 @@ impl<'a> Convolution<'a> {
                 for sum in &span.sums {
                     let (of_sum, rest) = steps.split_at(sum.products.len() * terms.len() * self.blocks);
                     steps = rest;
-                    let mut parts: SmallVec<[_; MOST_PARTS]> = SmallVec::new();
+                    let mut parts = Parts::new();
                     let (before, out, same, finish) = match sum.to {
                         To::Part(part) => {
                             let (before, rest) = column_parts.split_at_mut(part * self.rows);

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::backward::{Inverse, Onward};
 use crate::layout::{chunk_to_planes, to_planes};
-use crate::normalise::{MOMENTS, Moments, add_brick};
+use crate::normalise::{MOMENTS, Moments, add, add_brick};
 use crate::pack;
 use crate::plan::{BlockShape, Chunk, TAPS, rows};
 use crate::stack::BlockParameters;
@@ -46,15 +46,17 @@ impl Images {
     ) -> (Self, Vec<Moments>) {
         let mut all = Self::with(shape, block, Buffer::new(images.len()));
         let each = MOMENTS * shape.out_blocks() * LANES;
-        let mut moments = vec![0.0; chunks.len() * each];
+        let of_chunk = shape.out_height() * each;
+        let mut moments = Buffer::new(chunks.len() * of_chunk);
         let tasks = rows(&mut all.planes, chunks, 1, shape.in_features()).into_par_iter();
-        tasks.zip(moments.par_chunks_mut(each)).with_max_len(1).for_each(|(task, moments)| {
+        tasks.zip(moments.par_chunks_mut(of_chunk)).with_max_len(1).for_each(|(task, moments)| {
             let images = task.chunk.of(images, shape.in_features());
+            dispatch!(level, simd => chunk_to_planes(simd, images, shape.in_features(), task.data));
             let chunk = Chunk { first: 0, ..task.chunk };
-            dispatch!(level, simd => {
-                chunk_to_planes(simd, images, shape.in_features(), task.data);
-                let from = FromPlanes { shape, planes: task.data, weights: &all.weights, bias: &all.bias };
-                from.add_moments(simd, chunk, moments);
+            let from = FromPlanes { shape, planes: task.data, weights: &all.weights, bias: &all.bias };
+            // Row by row, for a thread that is done with its chunks to share in the last one.
+            moments.par_chunks_mut(each).enumerate().with_max_len(1).for_each(|(y, moments)| {
+                dispatch!(level, simd => from.moments(simd, chunk, y, moments));
             });
         });
         let count = images.len() / shape.in_features() / groups * shape.out_positions();
@@ -116,11 +118,12 @@ impl FromPlanes<'_> {
         panel_from_planes(simd, self.bias[output], planes, &self.weights[output * panel..][..panel], steps, out);
     }
 
-    /// Adds the values of a chunk to their moments.
+    /// The moments of row `y` of a chunk.
     #[inline(always)]
-    fn add_moments<S: Simd>(&self, simd: S, chunk: Chunk, moments: &mut [f64]) {
-        let (mut brick, mut steps) = (vec![Line::ZERO; chunk.rows], Steps::new());
-        for (y, x) in (0..self.shape.out_height()).flat_map(|y| (0..self.shape.out_width()).map(move |x| (y, x))) {
+    fn moments<S: Simd>(&self, simd: S, chunk: Chunk, y: usize, moments: &mut [f64]) {
+        moments.fill(0.0);
+        let (mut brick, mut steps) = (Buffer::new(chunk.rows), Steps::new());
+        for x in 0..self.shape.out_width() {
             self.steps(chunk, y, x, &mut steps);
             for output in 0..self.shape.out_blocks() {
                 self.brick(simd, chunk, &steps, output, &mut brick);
@@ -235,7 +238,7 @@ pub(crate) fn gradients(shape: &BlockShape, rows: &[f64]) -> (Vec<f32>, Vec<f32>
     let panel = shape.in_channels * TAPS;
     let mut totals = vec![0.0; shape.out_blocks() * (panel + 1) * LANES];
     for row in rows.chunks_exact(totals.len()) {
-        totals.iter_mut().zip(row).for_each(|(total, sum)| *total += sum);
+        add(&mut totals, row);
     }
     let (products, biases) = totals.split_at(shape.out_blocks() * panel * LANES);
     let weight = |index: usize| {

@@ -93,7 +93,7 @@ pub(crate) fn block(
     let channels = shape.out_blocks() * LANES;
     let height = shape.out_height();
     let mut out = Buffer::new(batch * shape.out_positions() * shape.out_blocks());
-    let mut moments = vec![0.0; chunks.len() * height * MOMENTS * channels];
+    let mut moments = Buffer::new(chunks.len() * height * MOMENTS * channels);
     let rows = rows(&mut out, chunks, height, shape.out_width() * shape.out_blocks());
     let rows = rows.into_iter().zip(moments.chunks_mut(MOMENTS * channels));
     tasks(rows, height, &block.spans.rows).into_par_iter().with_max_len(1).for_each(|(span, rows)| {
@@ -102,6 +102,7 @@ pub(crate) fn block(
         dispatch!(level, simd => {
             block.rows(simd, chunk, span, &mut outs);
             for (out, moments) in outs.iter().zip(moments) {
+                moments.fill(0.0);
                 for (brick, lines) in out.chunks_exact(chunk.rows).enumerate() {
                     add_brick(simd, lines, moments, brick % shape.out_blocks() * LANES);
                 }

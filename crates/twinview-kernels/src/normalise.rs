@@ -8,6 +8,7 @@ use fearless_simd::{Simd, f32x16, prelude::*};
 
 use crate::plan::Chunk;
 use crate::tile::{LANES, Line};
+use crate::vectorized::vectorized;
 
 /// Sums over bricks of one task, `[3][channels]`: of the values, of brick mean² × rows, of squared distances.
 pub(crate) const MOMENTS: usize = 3;
@@ -74,17 +75,26 @@ pub(crate) fn add_gradient_brick<S: Simd>(
     }
 }
 
+/// Adds `sums` to `totals`, one to one.
+#[inline(always)]
+pub(crate) fn add(totals: &mut [f64], sums: &[f64]) {
+    totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+}
+
 /// Adds up the tasks' sums of each group, in order. `tasks` holds `each` values for every task.
 pub(crate) fn by_group(tasks: &[f64], each: usize, chunks: &[Chunk], groups: usize) -> Vec<Vec<f64>> {
     let mut totals = vec![vec![0.0; each]; groups];
     let per_chunk = tasks.len() / chunks.len();
-    for (chunk, sums) in chunks.iter().zip(tasks.chunks_exact(per_chunk)) {
-        for sums in sums.chunks_exact(each) {
-            for (total, sum) in totals[chunk.group].iter_mut().zip(sums) {
-                *total += sum;
+    vectorized(
+        #[inline(always)]
+        || {
+            for (chunk, sums) in chunks.iter().zip(tasks.chunks_exact(per_chunk)) {
+                for sums in sums.chunks_exact(each) {
+                    add(&mut totals[chunk.group], sums);
+                }
             }
-        }
-    }
+        },
+    );
     totals
 }
 

@@ -4,7 +4,7 @@ use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
 use rayon::prelude::*;
 
 use crate::backward::GradientSums;
-use crate::normalise::{Affine, Moments};
+use crate::normalise::{Affine, Moments, add};
 use crate::pack::tap_lines;
 use crate::plan::{BlockShape, Chunk, TAPS, parts};
 use crate::tile::{LANES, Line};
@@ -63,11 +63,6 @@ impl TapSums {
             .collect();
         Self { bias: bias[..shape.out_channels].iter().map(|&v| v as f32).collect(), taps }
     }
-}
-
-#[inline(always)]
-fn add(totals: &mut [f64], sums: &[f64]) {
-    totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
 }
 
 /// Output blocks whose products one task gathers: each value it fetches serves all of them.
@@ -145,9 +140,7 @@ impl<'a> Products<'a> {
         });
         let mut totals = vec![vec![0.0; 2 * inputs]; moments.len()];
         for sums in &blocks {
-            for (total, sum) in totals.iter_mut().flatten().zip(sums.iter().flatten()) {
-                *total += sum;
-            }
+            totals.iter_mut().zip(sums).for_each(|(totals, sums)| add(totals, sums));
         }
         for (totals, moments) in totals.iter_mut().zip(moments) {
             let (plain, weighted) = totals.split_at_mut(inputs);

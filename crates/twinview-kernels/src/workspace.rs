@@ -19,21 +19,19 @@ pub(crate) trait Pooled: Copy + Send + 'static {
     fn idle() -> &'static Mutex<Vec<Vec<Self>>>;
 }
 
-impl Pooled for Line {
-    const ZERO: Self = Self::ZERO;
-    fn idle() -> &'static Mutex<Vec<Vec<Self>>> {
-        static IDLE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
-        &IDLE
-    }
+macro_rules! pooled {
+    ($($element:ty: $zero:expr),*) => {
+        $(impl Pooled for $element {
+            const ZERO: Self = $zero;
+            fn idle() -> &'static Mutex<Vec<Vec<Self>>> {
+                static IDLE: Mutex<Vec<Vec<$element>>> = Mutex::new(Vec::new());
+                &IDLE
+            }
+        })*
+    };
 }
 
-impl Pooled for f32 {
-    const ZERO: Self = 0.0;
-    fn idle() -> &'static Mutex<Vec<Vec<Self>>> {
-        static IDLE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
-        &IDLE
-    }
-}
+pooled!(Line: Line::ZERO, f32: 0.0, f64: 0.0);
 
 /// `len` lines of any content, of a scratch that grows as it must.
 pub(crate) fn lines(scratch: &mut Vec<Line>, len: usize) -> &mut [Line] {

@@ -202,13 +202,13 @@ impl<'a> Features<'a> {
     }
 
     /// The gradient of the features, normalised as they are, taken on by `onward`, and the sums of that, `[chunk][row]`.
-    pub(super) fn gradient(&self, weights: &Weights, left: &Left, onward: &impl Onward) -> (Buffer<Line>, Vec<f64>) {
+    pub(super) fn gradient(&self, weights: &Weights, left: &Left, onward: &impl Onward) -> (Buffer<Line>, Buffer<f64>) {
         let Grid { height, width, .. } = self.grid;
         let each = width * self.grid.blocks();
         let kept = if onward.is_kept() { each } else { 0 };
         let count: usize = self.chunks.iter().map(|chunk| chunk.rows).sum();
         let mut out = Buffer::new(count * height * kept);
-        let mut sums = vec![0.0; self.chunks.len() * height * onward.sums()];
+        let mut sums = Buffer::new(self.chunks.len() * height * onward.sums());
         let rows = rows(&mut out, self.chunks, height, kept);
         let sums_of_rows = cut(&mut sums, onward.sums(), rows.len());
         rows.into_par_iter().zip(sums_of_rows).with_max_len(1).for_each(|(row, sums)| {
@@ -223,6 +223,7 @@ impl<'a> Features<'a> {
                     let brick = place % self.grid.blocks() * self.grid.positions() + position;
                     panel(simd, Start::Same(Line::ZERO), weights.hidden(brick), &steps, Finish::Keep, out);
                 }
+                sums.fill(0.0);
                 onward.row(simd, row.chunk, height, row.y, out, sums);
             });
         });

@@ -24,6 +24,7 @@ use crate::cosine::{Pair, dot_and_squares, target_row};
 use crate::product::{Panels, column_sums, columns_by_columns, rows_by_panels};
 use crate::rows_norm::{Layout, Normalisation};
 use crate::tile::{LANES, Line};
+use crate::vectorized::vectorized;
 use crate::workspace::Buffer;
 
 /// The trained values of a predictor.
@@ -94,7 +95,7 @@ impl Above for &AtFeatures<'_> {
         &self.of_weights.sums
     }
 
-    fn onward(self, onward: &impl Onward) -> (Buffer<Line>, Vec<f64>) {
+    fn onward(self, onward: &impl Onward) -> (Buffer<Line>, Buffer<f64>) {
         self.features.gradient(self.weights, &self.left, onward)
     }
 }
@@ -136,20 +137,34 @@ pub(crate) fn forward(
     let toward = with_column(&toward, channels, sums.iter().map(|[dot, _]| *dot));
     let along = rows_by_panels(level, &bottleneck, &Panels::new(&gram, each), &[]);
 
-    let pairs: Vec<Pair> = (0..layout.rows)
-        .map(|row| {
-            let dot = |other: &[f32], of: usize| {
-                let (a, b) = (bottleneck[row * each..].iter().take(each), &other[of * each..]);
-                a.zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>()
-            };
-            let square = dot(&along, row).max(0.0);
-            let target = target_row(row, layout.rows, layout.groups);
-            Pair::of(dot(&toward, target) as f32, square.sqrt() as f32, sums[target][1].sqrt())
-        })
-        .collect();
+    let pair = |row: usize| {
+        let dot = |other: &[f32], of: usize| exact_dot(&bottleneck[row * each..][..each], &other[of * each..][..each]);
+        let square = dot(&along, row).max(0.0);
+        let target = target_row(row, layout.rows, layout.groups);
+        Pair::of(dot(&toward, target) as f32, square.sqrt() as f32, sums[target][1].sqrt())
+    };
+    let pairs: Vec<Pair> = vectorized(
+        #[inline(always)]
+        || (0..layout.rows).map(pair).collect(),
+    );
     let sum: f64 = pairs.iter().map(|pair| f64::from(pair.cosine)).sum();
     let loss = (-sum / layout.rows as f64) as f32;
     (loss, Tape { hidden, normalisations, weights, bottleneck, toward, along, pairs })
+}
+
+/// The dot product, of products in f32 added in f64.
+#[inline(always)]
+fn exact_dot(a: &[f32], b: &[f32]) -> f64 {
+    let (lines, rest) = a.as_chunks::<LANES>();
+    let (others, other_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (a, b) in lines.iter().zip(others) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += f64::from(a * b);
+        }
+    }
+    let rests = rest.iter().zip(other_rest).map(|(a, b)| f64::from(a * b));
+    sums.into_iter().chain(rests).sum()
 }
 
 /// `matrix`, `[rows, columns]`, with another column behind.
