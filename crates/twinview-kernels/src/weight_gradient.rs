@@ -12,7 +12,7 @@ use crate::transpose::transpose;
 use crate::values::Values;
 use crate::vectorized::vectorized;
 use crate::weight_products::{Begun, Factors, Terms, fold, scratch_len, sums_each};
-use crate::workspace::{Buffer, zeros};
+use crate::workspace::{Buffer, for_gradient};
 
 /// Sums of the convolution output's gradient over all positions, and over the positions where each tap
 /// meets the image.
@@ -165,7 +165,7 @@ impl<'a> Products<'a> {
         then: impl Fn(usize, &[Line], &[[Line; TAPS]]) -> T + Sync,
     ) -> (Vec<f32>, Vec<T>) {
         let (shape, panel) = (self.shape, TAPS * self.inputs());
-        let mut out = zeros(shape.out_channels * shape.in_channels * TAPS);
+        let mut out = for_gradient(shape.out_channels * shape.in_channels * TAPS);
         let blocks = out.par_chunks_mut(LANES * shape.in_channels * TAPS).enumerate().with_max_len(1);
         let made = blocks.map(|(block, out)| {
             let mut products: Buffer<Line> = Buffer::new(affines.len() * panel);

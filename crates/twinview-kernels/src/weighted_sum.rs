@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::network::{fused, on_cpu, slice, tensor};
 use crate::vectorized::vectorized;
+use crate::workspace::keep;
 
 /// Values of a task: few enough that no thread waits long for the last of a tensor.
 const TASK: usize = 1 << 12;
@@ -72,6 +73,12 @@ pub fn momentum_step<const D: usize>(
             || add_momentum(values, velocities, gradients, factors),
         );
     });
+    if gradient.is_unique()
+        && slice(&gradient).len() >= TASK
+        && let Ok(gradient) = gradient.into_data().try_into_vec()
+    {
+        keep(gradient);
+    }
     [value, velocity].map(Tensor::from_primitive::<Flex>)
 }
 

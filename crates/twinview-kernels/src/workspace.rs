@@ -53,6 +53,25 @@ pub(crate) fn zeros(len: usize) -> Vec<f32> {
     lines
 }
 
+/// Most vectors of one length that are kept for gradients.
+const KEPT_ALIKE: usize = 4;
+
+/// `len` values of any content for a gradient that writes them all.
+pub(crate) fn for_gradient(len: usize) -> Vec<f32> {
+    let mut idle = f32::idle().lock().unwrap_or_else(PoisonError::into_inner);
+    let fit = idle.iter().position(|values| values.len() == len).map(|i| idle.swap_remove(i));
+    drop(idle);
+    fit.unwrap_or_else(|| zeros(len))
+}
+
+/// Keeps the memory of a gradient that has done its work for [another](for_gradient).
+pub(crate) fn keep(gradient: Vec<f32>) {
+    let mut idle = f32::idle().lock().unwrap_or_else(PoisonError::into_inner);
+    if idle.len() < KEPT && idle.iter().filter(|values| values.len() == gradient.len()).count() < KEPT_ALIKE {
+        idle.push(gradient);
+    }
+}
+
 /// A recycled buffer. What it holds at first is left over from an earlier use.
 #[derive(Debug)]
 pub(crate) struct Buffer<T: Pooled> {

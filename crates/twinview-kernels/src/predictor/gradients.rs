@@ -10,7 +10,7 @@ use crate::layout::to_activations;
 use crate::product::{Panels, column_sums};
 use crate::tile::{LANES, Line, block_products};
 use crate::transpose::transpose;
-use crate::workspace::{Buffer, zeros};
+use crate::workspace::{Buffer, for_gradient};
 
 /// Bricks whose products with gradients are summed at once: each gradient that is fetched serves all of them.
 const TOGETHER: usize = 4;
@@ -19,8 +19,10 @@ const TOGETHER: usize = 4;
 pub(super) struct WeightGradients {
     /// Of the weights into the bottleneck, `[features, bottleneck]`.
     pub(super) hidden: Vec<f32>,
-    /// Of those out of it and, behind them, of their biases, `[bottleneck and one, features]`.
+    /// Of those out of it, `[bottleneck, features]`.
     pub(super) output: Vec<f32>,
+    /// Of their biases, `[features]`.
+    pub(super) bias: Vec<f32>,
     /// What the features' normalisation needs on the way back.
     pub(super) sums: GradientSums,
 }
@@ -58,14 +60,15 @@ impl Features<'_> {
         let Left { columns, inner, .. } = *left;
         let each = columns - inner;
         let squares = Panels::new(&squares.iter().map(|square| -square).collect::<Vec<_>>(), each);
-        let mut hidden = zeros(grid.features() * (each - 1));
-        let mut output = zeros(each * grid.features());
+        let mut hidden = for_gradient(grid.features() * (each - 1));
+        let mut output = for_gradient((each - 1) * grid.features());
+        let mut bias = for_gradient(grid.features());
         let mut sums = vec![[Line::ZERO; 2]; grid.bricks() * groups];
         // Tasks are of whole channel blocks, whose features lie together.
         let blocks = TOGETHER.div_ceil(grid.positions());
         let (bricks, features) = (blocks * grid.positions(), blocks * grid.positions() * LANES);
         let mut outputs: Vec<Vec<_>> = (0..grid.bricks().div_ceil(bricks)).map(|_| Vec::with_capacity(each)).collect();
-        for row in output.chunks_exact_mut(grid.features()) {
+        for row in output.chunks_exact_mut(grid.features()).chain([&mut bias[..]]) {
             outputs.iter_mut().zip(row.chunks_mut(features)).for_each(|(output, row)| output.push(row));
         }
         let tasks = hidden.par_chunks_mut(features * (each - 1)).zip(outputs).zip(sums.par_chunks_mut(bricks * groups));
@@ -91,7 +94,7 @@ impl Features<'_> {
                 output_rows(simd, grid, &lines, left, &mut output);
             });
         });
-        WeightGradients { hidden, output, sums: self.sums_of_channels(&sums) }
+        WeightGradients { hidden, output, bias, sums: self.sums_of_channels(&sums) }
     }
 
     /// Adds a group's part of the gradients of a few bricks.

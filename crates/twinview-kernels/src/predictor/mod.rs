@@ -83,9 +83,8 @@ pub(crate) struct AtFeatures<'a> {
 impl AtFeatures<'_> {
     /// Gradients of the parameters.
     pub(crate) fn gradients(self) -> Gradients {
-        let Self { features, of_weights, hidden_bias, gamma, beta, .. } = self;
-        let WeightGradients { hidden: hidden_weight, output: mut output_weight, .. } = of_weights;
-        let output_bias = output_weight.split_off(hidden_bias.len() * features.grid.features());
+        let Self { of_weights, hidden_bias, gamma, beta, .. } = self;
+        let WeightGradients { hidden: hidden_weight, output: output_weight, bias: output_bias, .. } = of_weights;
         Gradients { hidden_weight, hidden_bias, gamma, beta, output_weight, output_bias }
     }
 }
