@@ -273,6 +273,8 @@ pub(crate) fn input(
                 blocks: outputs,
                 weights,
                 columns: &spans.columns,
+                bias: &[],
+                affine: None,
                 finish: Finish::Keep,
             };
             let mut source = Values::Kept(gradient).rows(chunk, shape.out_height(), shape.out_width() * outputs);
@@ -283,7 +285,7 @@ pub(crate) fn input(
                 outs = scratch.chunks_exact_mut(each * count).collect();
             }
             dispatch!(level, simd => {
-                convolution.rows(simd, span, &mut source, |_| None, &mut outs);
+                convolution.rows(simd, span, &mut source, &mut outs);
                 for ((y, out), sums) in ys.into_iter().zip(outs).zip(sums) {
                     sums.fill(0.0);
                     onward.row(simd, chunk, shape.height, y, out, sums);

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use fearless_simd::Simd;
 use smallvec::SmallVec;
 
+use crate::normalise::{AffineLines, normalised};
 use crate::pack::{self, first_line};
 use crate::plan::KERNEL;
 use crate::spans::{Span, To};
@@ -26,6 +27,10 @@ pub(crate) struct Convolution<'a> {
     /// [Packed](pack::panel) panels.
     pub(crate) weights: &'a [Line],
     pub(crate) columns: &'a [Span],
+    /// What sums begin with, a line for each panel, or nothing.
+    pub(crate) bias: &'a [Line],
+    /// What sources are normalised by as they are read.
+    pub(crate) affine: Option<&'a AffineLines>,
     pub(crate) finish: Finish,
 }
 
@@ -66,16 +71,15 @@ struct Term<'a> {
 
 /// What the sums of a row begin with.
 struct RowStart<'a> {
-    /// `[column][panel]`, or zeros.
-    same: Option<Vec<Line>>,
+    /// A line for each panel, or nothing.
+    same: &'a [Line],
     /// `[column][panel][image]` each.
     parts: Parts<'a>,
 }
 
 impl RowStart<'_> {
-    /// That of one panel of one column.
-    fn same(&self, position: usize) -> Line {
-        self.same.as_ref().map_or(Line::ZERO, |lines| lines[position])
+    fn same(&self, panel: usize) -> Line {
+        self.same.get(panel).copied().unwrap_or(Line::ZERO)
     }
 
     fn parts(&self, position: usize, rows: usize) -> impl Iterator<Item = (f32, &[Line])> {
@@ -84,17 +88,9 @@ impl RowStart<'_> {
 }
 
 impl<'a> Convolution<'a> {
-    /// Makes the rows of `span` from those of `source`, `[column][panel][image]` each. Their sums begin with `start(row)`,
-    /// `[column][panel]`, or zeros.
+    /// Makes the rows of `span` from those of `source`, `[column][panel][image]` each.
     #[inline(always)]
-    pub(crate) fn rows<S: Simd>(
-        &self,
-        simd: S,
-        span: &Span,
-        source: &mut Rows,
-        start: impl Fn(usize) -> Option<Vec<Line>>,
-        outs: &mut [&mut [Line]],
-    ) {
+    pub(crate) fn rows<S: Simd>(&self, simd: S, span: &Span, source: &mut Rows, outs: &mut [&mut [Line]]) {
         let mut scratch = SCRATCH.take();
         let each = outs[0].len();
         let parts = lines(&mut scratch.row_parts, span.parts() * each);
@@ -104,15 +100,19 @@ impl<'a> Convolution<'a> {
             let mut made = made.chunks_exact_mut(self.width * self.brick());
             let mut terms: SmallVec<[Term; KERNEL]> = SmallVec::new();
             for (product, made) in sum.products.iter().zip(&mut made) {
-                let row = combined(simd, &product.sources, |row| source.row(row), made);
+                let of_row = |row| source.row(row);
+                let row = match self.affine {
+                    None => combined(simd, &product.sources, of_row, made),
+                    Some(affine) => normalised(simd, &product.sources, of_row, self.rows, affine, made),
+                };
                 terms.push(Term { row, variant: product.variant });
             }
             let (before, out, same, finish) = match sum.to {
                 To::Part(part) => {
                     let (before, rest) = parts.split_at_mut(part * each);
-                    (&*before, &mut rest[..each], None, Finish::Keep)
+                    (&*before, &mut rest[..each], [].as_slice(), Finish::Keep)
                 }
-                To::Out(out) => (&*parts, &mut *outs[out], start(span.outs[out]), self.finish),
+                To::Out(out) => (&*parts, &mut *outs[out], self.bias, self.finish),
             };
             let parts = sum.parts.iter().map(|&(part, factor)| (factor, &before[part * each..][..each])).collect();
             self.row_of(simd, &terms, &RowStart { same, parts }, finish, &mut scratch.columns, out);
@@ -141,7 +141,7 @@ impl<'a> Convolution<'a> {
         if terms.is_empty() {
             for (position, out) in out.chunks_exact_mut(self.rows).enumerate() {
                 let parts: Parts = start.parts(position, self.rows).collect();
-                panel(simd, Start::Parts(&parts, start.same(position)), &[], &[], finish, out);
+                panel(simd, Start::Parts(&parts, start.same(position % panels)), &[], &[], finish, out);
             }
             return;
         }
@@ -179,7 +179,7 @@ impl<'a> Convolution<'a> {
                             let position = span.outs[out_index] * panels + index;
                             parts.extend(start.parts(position, self.rows));
                             let out = &mut out[position * self.rows..][..self.rows];
-                            (&*column_parts, out, start.same(position), finish)
+                            (&*column_parts, out, start.same(index), finish)
                         }
                     };
                     let of_columns = sum.parts.iter();

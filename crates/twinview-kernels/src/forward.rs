@@ -5,9 +5,8 @@ use rayon::prelude::*;
 
 use crate::convolve::Convolution;
 use crate::first_block::FromPlanes;
-use crate::normalise::{MOMENTS, Moments, add_brick};
-use crate::pack::ForwardWeights;
-use crate::plan::{BlockShape, Chunk, TAPS, rows};
+use crate::normalise::{AffineLines, MOMENTS, Moments, add_brick};
+use crate::plan::{BlockShape, Chunk, rows};
 use crate::spans::{Span, Spans, tasks};
 use crate::tile::{Finish, LANES, Line};
 use crate::values::Values;
@@ -18,8 +17,15 @@ use crate::workspace::Buffer;
 pub(crate) enum Source<'a> {
     /// Images.
     Planes(FromPlanes<'a>),
-    /// An earlier block's values, the weights, one for each group or one for all, and what becomes of the sums.
-    Values(Values<'a>, &'a [ForwardWeights], Finish),
+    /// An earlier block's values.
+    Values {
+        values: Values<'a>,
+        /// Of each group, where they are to be normalised.
+        affines: &'a [AffineLines],
+        /// [Packed](crate::pack::forward).
+        weights: &'a [Line],
+        finish: Finish,
+    },
 }
 
 /// What every chunk's forward pass through a block needs.
@@ -44,38 +50,22 @@ impl<'a> Block<'a> {
                     from.row(simd, chunk, *y, out);
                 }
             }
-            Source::Values(values, weights, finish) => {
-                let weights = &weights[chunk.group.min(weights.len() - 1)];
+            Source::Values { values, affines, weights, finish } => {
                 let convolution = Convolution {
                     rows: chunk.rows,
                     width: self.shape.width,
                     blocks: self.shape.in_blocks(),
-                    weights: &weights.lines,
+                    weights,
                     columns: &self.spans.columns,
+                    bias: self.bias,
+                    affine: affines.get(chunk.group),
                     finish,
                 };
                 let each = self.shape.width * self.shape.in_blocks();
                 let mut rows = values.rows(chunk, self.shape.height, each);
-                convolution.rows(simd, span, &mut rows, |y| Some(self.starts(&weights.shifts, y)), outs);
+                convolution.rows(simd, span, &mut rows, outs);
             }
         }
-    }
-
-    /// Bias, and what the shift of the input's normalisation adds through the taps that meet the image: `[column][output block]`.
-    fn starts(&self, shifts: &[Line], y: usize) -> Vec<Line> {
-        let mut starts = Vec::with_capacity(self.shape.out_width() * self.bias.len());
-        for x in 0..self.shape.out_width() {
-            for (bias, shifts) in self.bias.iter().zip(shifts.chunks_exact(TAPS)) {
-                let mut start = *bias;
-                for (tap, _) in self.shape.taps(y, x) {
-                    for (start, shift) in start.0.iter_mut().zip(&shifts[tap].0) {
-                        *start += shift;
-                    }
-                }
-                starts.push(start);
-            }
-        }
-        starts
     }
 }
 

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use crate::first_block::FromPlanes;
 use crate::forward::{self, Source};
 use crate::layout::{Pixel, chunk_to_images, chunk_to_planes};
-use crate::normalise::{Affine, Moments};
-use crate::pack::{self, ForwardWeights};
+use crate::normalise::{Affine, AffineLines, Moments};
+use crate::pack;
 use crate::plan::{BlockShape, Chunk};
 use crate::stack::{BlockParameters, check};
 use crate::tile::{Finish, Line};
@@ -52,32 +52,25 @@ struct Stack<'a> {
     biases: Vec<Vec<Line>>,
     /// Weights of the first block.
     planes: Buffer<Line>,
-    /// Weights of the others, the normalisation before them folded in.
-    weights: Vec<Vec<ForwardWeights>>,
-    /// The normalisation behind the last, in lines of channels.
-    scale: Vec<Line>,
-    shift: Vec<Line>,
+    /// Weights of the others.
+    weights: Vec<Buffer<Line>>,
+    /// The normalisation behind each.
+    affines: Vec<AffineLines>,
 }
 
 impl<'a> Stack<'a> {
     fn new(level: Level, shapes: &'a [BlockShape], blocks: &[BlockParameters], moments: &[Moments]) -> Self {
-        let affines: Vec<Affine> = blocks
-            .iter()
-            .zip(moments)
-            .map(|(block, m)| Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon))
-            .collect();
-        let folded = |((shape, block), before): ((&BlockShape, &BlockParameters), &Affine)| {
-            ForwardWeights::of_groups(level, shape, block.weight, std::slice::from_ref(before))
+        let affine = |(block, m): (&BlockParameters, &Moments)| {
+            Affine::new(&m.mean, &m.variance, block.gamma, block.beta, block.epsilon).lines()
         };
-        let last = &affines[affines.len() - 1];
+        let packed = |(shape, block): (&BlockShape, &BlockParameters)| pack::forward(level, shape, block.weight);
         Self {
             level,
             shapes,
             biases: blocks.iter().map(|block| pack::channels(block.bias)).collect(),
             planes: pack::planes(&shapes[0], blocks[0].weight),
-            weights: shapes.iter().zip(blocks).skip(1).zip(&affines).map(folded).collect(),
-            scale: pack::channels(&last.scale),
-            shift: pack::channels(&last.shift),
+            weights: shapes.iter().zip(blocks).skip(1).map(packed).collect(),
+            affines: blocks.iter().zip(moments).map(affine).collect(),
         }
     }
 
@@ -94,15 +87,20 @@ impl<'a> Stack<'a> {
                 None => {
                     Source::Planes(FromPlanes { shape, planes: &planes, weights: &self.planes, bias: &self.biases[0] })
                 }
-                Some(values) => Source::Values(Values::Kept(values), &self.weights[index - 1], Finish::Relu),
+                Some(values) => Source::Values {
+                    values: Values::Kept(values),
+                    affines: &self.affines[index - 1..index],
+                    weights: &self.weights[index - 1],
+                    finish: Finish::Relu,
+                },
             };
             let mut next = Buffer::new(rows * shape.out_positions() * shape.out_blocks());
             forward::chunk(self.level, shape, &self.biases[index], source, chunk, &mut next);
             values = Some(next);
         }
-        if let (Some(values), Some(shape)) = (values, self.shapes.last()) {
+        if let (Some(values), Some(shape), Some(affine)) = (values, self.shapes.last(), self.affines.last()) {
             let positions = shape.out_positions();
-            dispatch!(self.level, simd => chunk_to_images(simd, positions, &values, &self.scale, &self.shift, out));
+            dispatch!(self.level, simd => chunk_to_images(simd, positions, &values, &affine.scale, &affine.shift, out));
         }
     }
 }

@@ -6,8 +6,9 @@
 
 use fearless_simd::{Simd, f32x16, prelude::*};
 
+use crate::pack;
 use crate::plan::Chunk;
-use crate::tile::{LANES, Line};
+use crate::tile::{LANES, Line, sum_of};
 use crate::vectorized::vectorized;
 
 /// Sums over bricks of one task, `[3][channels]`: of the values, of brick mean² × rows, of squared distances.
@@ -143,7 +144,18 @@ pub(crate) struct Affine {
     pub(crate) shift: Vec<f32>,
 }
 
+/// An [`Affine`] in lines of channels. Behind the last channel both are zero.
+#[derive(Debug)]
+pub(crate) struct AffineLines {
+    pub(crate) scale: Vec<Line>,
+    pub(crate) shift: Vec<Line>,
+}
+
 impl Affine {
+    pub(crate) fn lines(&self) -> AffineLines {
+        AffineLines { scale: pack::channels(&self.scale), shift: pack::channels(&self.shift) }
+    }
+
     /// For each group what leaves values as they are.
     pub(crate) fn identities(channels: usize, groups: usize) -> Vec<Self> {
         vec![Self { scale: vec![1.0; channels], shift: vec![0.0; channels] }; groups]
@@ -164,4 +176,44 @@ impl Affine {
         }
         Self { scale, shift }
     }
+}
+
+/// `scale · Σ factor · term + shift · Σ factor` of bricks of so many `rows`, each channel block by its own scale and shift.
+#[inline(always)]
+fn weighted_and_normalised<S: Simd, const N: usize>(
+    simd: S,
+    terms: [(f32, &[Line]); N],
+    rows: usize,
+    affine: &AffineLines,
+    out: &mut [Line],
+) {
+    let total = f32x16::splat(simd, terms.iter().map(|(factor, _)| factor).sum());
+    let blocks = affine.scale.iter().zip(&affine.shift).cycle();
+    for ((brick, out), (scale, shift)) in out.chunks_exact_mut(rows).enumerate().zip(blocks) {
+        let (scale, shift) = (scale.load(simd), shift.load(simd) * total);
+        let terms = terms.map(|(factor, term)| (f32x16::splat(simd, factor), &term[brick * rows..][..rows]));
+        for (n, out) in out.iter_mut().enumerate() {
+            out.store(sum_of(terms.map(|(factor, term)| (factor, term[n].load(simd)))).mul_add(scale, shift));
+        }
+    }
+}
+
+/// `Σ factor · term` of terms that are normalised, by their indices, `[column][channel block][row]`, which goes to `made`.
+#[inline(always)]
+pub(crate) fn normalised<'a, S: Simd>(
+    simd: S,
+    terms: &[(usize, f32)],
+    term: impl Fn(usize) -> &'a [Line],
+    rows: usize,
+    affine: &AffineLines,
+    made: &'a mut [Line],
+) -> &'a [Line] {
+    let of = |(index, factor): (usize, f32)| (factor, term(index));
+    match *terms {
+        [a] => weighted_and_normalised(simd, [a].map(of), rows, affine, made),
+        [a, b] => weighted_and_normalised(simd, [a, b].map(of), rows, affine, made),
+        [a, b, c] => weighted_and_normalised(simd, [a, b, c].map(of), rows, affine, made),
+        _ => unreachable!("one term, or two or three"),
+    }
+    made
 }

@@ -1,9 +1,8 @@
 //! Weights and per-channel values in the order in which the tiles read them.
 
-use fearless_simd::{Level, Simd, dispatch, f32x16, prelude::*};
+use fearless_simd::{Level, Simd, dispatch, f32x16};
 use rayon::prelude::*;
 
-use crate::normalise::Affine;
 use crate::plan::{BlockShape, KERNEL, TAPS};
 use crate::spans::{HALF_DIFFERENCE, HALF_SUM, VARIANTS};
 use crate::tile::{LANES, Line, fetch};
@@ -127,82 +126,13 @@ pub(crate) fn backward(level: Level, shape: &BlockShape, weight: &[f32]) -> Buff
     lines
 }
 
-/// Weights of one group's forward pass, the normalisation `scale · y + shift` of the input folded in.
-#[derive(Debug)]
-pub(crate) struct ForwardWeights {
-    /// As [`forward`] packs them.
-    pub(crate) lines: Buffer<Line>,
-    /// What each tap adds because of the shift: `[output block][tap]`.
-    pub(crate) shifts: Vec<Line>,
-}
-
-impl ForwardWeights {
-    /// From weights packed by [`forward`], with nothing folded in.
-    pub(crate) fn plain(shape: &BlockShape, packed: Buffer<Line>) -> Self {
-        Self { lines: packed, shifts: vec![Line::ZERO; shape.out_blocks() * TAPS] }
-    }
-
-    /// From weights packed by [`forward`], with the scale of a normalisation of the output.
-    pub(crate) fn scaled(shape: &BlockShape, mut packed: Buffer<Line>, scale: &[Line]) -> Self {
-        let panels = packed.par_chunks_mut(panel(shape.in_blocks()));
-        panels.zip(scale).for_each(|(lines, scale)| {
-            for line in lines {
-                line.0.iter_mut().zip(scale.0).for_each(|(weight, scale)| *weight *= scale);
-            }
-        });
-        Self::plain(shape, packed)
-    }
-
-    /// From weights `[out, in, 3, 3]`, behind the normalisations of the groups. All that is kept of them is written once.
-    pub(crate) fn of_groups(level: Level, shape: &BlockShape, weight: &[f32], affines: &[Affine]) -> Vec<Self> {
-        let panel = panel(shape.in_blocks());
-        let each = shape.in_channels * TAPS;
-        let plain = || Self::plain(shape, Buffer::new(shape.out_blocks() * panel));
-        let mut groups: Vec<Self> = affines.iter().map(|_| plain()).collect();
-        // Of each output block: every group's normalisation, panel and shifts.
-        let mut blocks: Vec<Vec<_>> = (0..shape.out_blocks()).map(|_| Vec::with_capacity(affines.len())).collect();
-        for (group, affine) in groups.iter_mut().zip(affines) {
-            let of_blocks = group.lines.chunks_exact_mut(panel).zip(group.shifts.chunks_exact_mut(TAPS));
-            for (block, (panel, shifts)) in blocks.iter_mut().zip(of_blocks) {
-                block.push((affine, panel, shifts));
-            }
+/// Weights packed by [`forward`], with the `scale` of a normalisation of the output, in lines of channels.
+pub(crate) fn scale_outputs(shape: &BlockShape, packed: &mut [Line], scale: &[Line]) {
+    packed.par_chunks_mut(panel(shape.in_blocks())).zip(scale).for_each(|(lines, scale)| {
+        for line in lines {
+            line.0.iter_mut().zip(scale.0).for_each(|(weight, scale)| *weight *= scale);
         }
-        blocks.into_par_iter().zip(weight.par_chunks(LANES * each)).for_each(|(mut groups, weight)| {
-            let columns = weight.len() / each;
-            let mut sums = vec![[[0.0f64; LANES]; TAPS]; groups.len()];
-            let mut taps = [[Line::ZERO; LANES]; LANES];
-            dispatch!(level, simd => {
-                for (_, panel, _) in &mut groups {
-                    clear_behind(shape.in_blocks(), shape.in_channels, panel);
-                }
-                for block in 0..shape.in_blocks() {
-                    let inputs = block * LANES..shape.in_channels.min((block + 1) * LANES);
-                    for (taps, input) in taps.iter_mut().zip(inputs.clone()) {
-                        tap_lines(simd, columns, |column| &weight[column * each + input * TAPS..], taps);
-                    }
-                    for ((affine, panel, _), sums) in groups.iter_mut().zip(&mut sums) {
-                        fetch_block(shape.in_blocks(), block, panel);
-                        // Sixteen rows in f32 at a time, those in f64: as exact as needed, and quick.
-                        let mut shifts = [f32x16::splat(simd, 0.0); TAPS];
-                        for (taps, input) in taps.iter().zip(inputs.clone()) {
-                            write_row(simd, shape.in_blocks(), input, taps, affine.scale[input], panel);
-                            let shift = f32x16::splat(simd, affine.shift[input]);
-                            for (shifts, line) in shifts.iter_mut().zip(taps) {
-                                *shifts = line.load(simd).mul_add(shift, *shifts);
-                            }
-                        }
-                        for (sums, shifts) in sums.iter_mut().zip(shifts) {
-                            sums.iter_mut().zip(shifts.to_array()).for_each(|(sum, shift)| *sum += f64::from(shift));
-                        }
-                    }
-                }
-                for ((_, _, shifts), sums) in groups.iter_mut().zip(&sums) {
-                    shifts.iter_mut().zip(sums).for_each(|(line, sums)| line.0 = sums.map(|sum| sum as f32));
-                }
-            });
-        });
-        groups
-    }
+    });
 }
 
 /// Packs weights `[out, in, 3, 3]` for planes: `[output block][tap][input channel]`.

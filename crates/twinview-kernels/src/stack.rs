@@ -7,7 +7,7 @@ use crate::first_block::{self, FirstBlock, Images};
 use crate::forward::{self, Source};
 use crate::layout;
 use crate::normalise::{Affine, Moments, by_group};
-use crate::pack::{self, ForwardWeights};
+use crate::pack;
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::predictor::Features;
 use crate::tile::{Finish, Line};
@@ -177,23 +177,34 @@ pub(crate) fn run(
     assert!(groups > 0 && batch > 0 && batch.is_multiple_of(groups), "{batch} images in {groups} equal groups");
     let chunks = chunks(batch, groups);
     let (mut values, mut moments) = (Vec::with_capacity(shapes.len()), Vec::with_capacity(shapes.len()));
-    let images = if is_made(shapes) {
-        let (images, first) = Images::with_moments(level, input, &shapes[0], &blocks[0], &chunks, groups);
-        values.push(None);
-        moments.push(first);
-        images
-    } else {
-        Images::new(level, input, &shapes[0], &blocks[0], &chunks)
+    let read = || {
+        if is_made(shapes) {
+            let (images, first) = Images::with_moments(level, input, &shapes[0], &blocks[0], &chunks, groups);
+            values.push(None);
+            moments.push(first);
+            images
+        } else {
+            Images::new(level, input, &shapes[0], &blocks[0], &chunks)
+        }
     };
+    let weights = || {
+        shapes
+            .iter()
+            .zip(blocks)
+            .skip(1)
+            .map(|(shape, block)| pack::forward(level, shape, block.weight))
+            .collect::<Vec<_>>()
+    };
+    let (images, weights) = rayon::join(read, weights);
     let mut tape = Tape { level, shapes: shapes.to_vec(), chunks, images, values, moments };
     for (index, (shape, block)) in shapes.iter().zip(blocks).enumerate().skip(tape.values.len()) {
-        let weights: Vec<_>;
+        let normalisations: Vec<_>;
         let source = match index.checked_sub(1) {
             None => Source::Planes(tape.images.values(shape)),
             Some(before) => {
-                let affines = affines(&tape.moments[before], &blocks[before]);
-                weights = ForwardWeights::of_groups(level, shape, block.weight, &affines);
-                Source::Values(tape.values(before), &weights, Finish::Relu)
+                normalisations = affines(&tape.moments[before], &blocks[before]).iter().map(Affine::lines).collect();
+                let (values, weights) = (tape.values(before), &weights[before]);
+                Source::Values { values, affines: &normalisations, weights, finish: Finish::Relu }
             }
         };
         let bias = pack::channels(block.bias);

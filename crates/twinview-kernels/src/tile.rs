@@ -321,7 +321,7 @@ pub(crate) fn combined<'a, S: Simd>(
 
 /// `Σ factor · term`.
 #[inline(always)]
-fn sum_of<S: Simd, const N: usize>(terms: [(f32x16<S>, f32x16<S>); N]) -> f32x16<S> {
+pub(crate) fn sum_of<S: Simd, const N: usize>(terms: [(f32x16<S>, f32x16<S>); N]) -> f32x16<S> {
     let mut total = terms[0].0 * terms[0].1;
     for (factor, term) in &terms[1..] {
         total = factor.mul_add(*term, total);

@@ -9,7 +9,7 @@ use super::shortcut;
 use crate::forward::{self, Source};
 use crate::layout::{Pixel, block_to_activations};
 use crate::normalise::{Affine, Moments};
-use crate::pack::{self, ForwardWeights};
+use crate::pack;
 use crate::plan::{BlockShape, Chunk};
 use crate::tile::{Finish, Line};
 use crate::values::Values;
@@ -49,7 +49,7 @@ struct Folded {
 }
 
 enum Weights {
-    Square(ForwardWeights),
+    Square(Buffer<Line>),
     /// 1 × 1.
     Point(Buffer<Line>),
 }
@@ -71,8 +71,9 @@ impl Folded {
                 Weights::Point(shortcut::pack_forward(&shape, &scaled))
             }
             _ => {
-                let packed = pack::forward(level, &shape, values.weight);
-                Weights::Square(ForwardWeights::scaled(&shape, packed, &pack::channels(&affine.scale)))
+                let mut packed = pack::forward(level, &shape, values.weight);
+                pack::scale_outputs(&shape, &mut packed, &pack::channels(&affine.scale));
+                Weights::Square(packed)
             }
         };
         Self { shape, weights, bias: pack::channels(&affine.shift) }
@@ -85,7 +86,7 @@ impl Folded {
         let mut out = Buffer::new(shape.out_height() * each);
         match &self.weights {
             Weights::Square(weights) => {
-                let source = Source::Values(Values::Kept(input), std::slice::from_ref(weights), finish);
+                let source = Source::Values { values: Values::Kept(input), affines: &[], weights, finish };
                 forward::chunk(level, shape, &self.bias, source, chunk, &mut out);
             }
             Weights::Point(weights) => dispatch!(level, simd => {

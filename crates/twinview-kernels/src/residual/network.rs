@@ -8,7 +8,7 @@ use crate::backward::{self, GradientSums, Inverse, NoLayer, scale_and_shift};
 use crate::forward::{self, Source};
 use crate::layout::{to_activations, to_images};
 use crate::normalise::{Affine, Moments, by_group};
-use crate::pack::{self, ForwardWeights};
+use crate::pack;
 use crate::plan::{BlockShape, Chunk, chunks};
 use crate::tile::{Finish, LANES, Line};
 use crate::values::Values;
@@ -130,8 +130,8 @@ fn affines(layer: &Convolved, parameters: &Parameters, epsilon: f32) -> Vec<Affi
 
 /// A 3 × 3 convolution, and its statistics.
 fn convolve(batch: Batch, shape: &BlockShape, weight: &[f32], input: &[Line]) -> Convolved {
-    let weights = [ForwardWeights::plain(shape, pack::forward(batch.level, shape, weight))];
-    let source = Source::Values(Values::Kept(input), &weights, Finish::Keep);
+    let weights = pack::forward(batch.level, shape, weight);
+    let source = Source::Values { values: Values::Kept(input), affines: &[], weights: &weights, finish: Finish::Keep };
     let bias = vec![Line::ZERO; shape.out_blocks()];
     let (values, moments) = forward::block(batch.level, shape, &bias, source, batch.chunks, batch.groups);
     Convolved { values, moments }
