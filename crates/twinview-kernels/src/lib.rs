@@ -8,8 +8,8 @@
 //! - Neighbouring outputs that share outer taps are made together, three with four products for six, in rows and in
 //!   columns; so are the gradients of inputs and weights.
 //! - Values are stored once, before normalisation; of grey images, the first block's not at all: they are made where they are
-//!   read. Normalisation is an affine map of each channel, folded into the next block's
-//!   weights; its sums are gathered while the values are in the cache.
+//!   read. Normalisation, an affine map of each channel, is done as the next block reads
+//!   them; its sums are gathered while the values are in the cache.
 //! - All views of a batch go through in one pass, each with its own batch statistics.
 //! - Buffers are kept from step to step; a fresh one costs a page fault for every 4 KiB.
 //! - Each task may go to another thread (`with_max_len(1)`): rayon hands out runs of tasks, and the last run would be waited for.

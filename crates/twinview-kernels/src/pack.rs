@@ -66,10 +66,10 @@ fn variants<S: Simd>([a, b, c]: [f32x16<S>; KERNEL]) -> [f32x16<S>; VARIANTS] {
     all
 }
 
-/// Writes a row's taps, `scale` times, and their variants by columns and rows, into a panel of so many blocks.
+/// Writes a row's taps and their variants by columns and rows into a panel of so many blocks.
 #[inline(always)]
-fn write_row<S: Simd>(simd: S, blocks: usize, row: usize, taps: &[Line; LANES], scale: f32, panel: &mut [Line]) {
-    let tap = |tap: usize| taps[tap].load(simd) * scale;
+fn write_row<S: Simd>(simd: S, blocks: usize, row: usize, taps: &[Line; LANES], panel: &mut [Line]) {
+    let tap = |tap: usize| taps[tap].load(simd);
     // Written out: what is mapped from array to array is called, a value at a time.
     let a = variants([tap(0), tap(1), tap(2)]);
     let b = variants([tap(3), tap(4), tap(5)]);
@@ -98,7 +98,7 @@ fn fill_panel<'a, S: Simd>(
             fetch_block(blocks, row / LANES, panel);
         }
         tap_lines(simd, columns, |lane| weight(lane, row), &mut taps);
-        write_row(simd, blocks, row, &taps, 1.0, panel);
+        write_row(simd, blocks, row, &taps, panel);
     }
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn backward(level: Level, shape: &BlockShape, weight: &[f32]) -> Buff
     lines
 }
 
-/// Weights packed by [`forward`], with the `scale` of a normalisation of the output, in lines of channels.
+/// Takes the `scale` of a normalisation of the output, in lines of channels, into weights [packed](forward) for it.
 pub(crate) fn scale_outputs(shape: &BlockShape, packed: &mut [Line], scale: &[Line]) {
     packed.par_chunks_mut(panel(shape.in_blocks())).zip(scale).for_each(|(lines, scale)| {
         for line in lines {

@@ -109,6 +109,7 @@ pub(crate) fn values_mut(values: &mut FlexTensor) -> &mut [f32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace::for_gradient;
     use burn::tensor::Device;
 
     fn values(tensor: Tensor<1>) -> Vec<f32> {
@@ -154,5 +155,23 @@ mod tests {
         let [first, after] = step(held.0, None, of(0.11));
         assert_eq!(values(after.clone()), begun);
         assert_eq!(values(first), values(weighted_sum(of(0.37), after, [1.0, -rate])));
+    }
+
+    #[test]
+    fn the_next_gradient_takes_the_memory_of_one_that_is_done() {
+        let (count, device) = (1_000_003, Device::flex());
+        let zeros = || Tensor::<1>::zeros([count], &device);
+        let gradient = || Tensor::from_primitive::<Flex>(tensor(vec![1.0; count], [count]));
+        let place = |gradient: &Tensor<1>| slice(&on_cpu(gradient.clone())).as_ptr();
+        let step = |gradient| _ = momentum_step(zeros(), Some(zeros()), gradient, [0.0, 0.9, 0.1]);
+        let (done, held) = (gradient(), gradient());
+        let was = place(&done);
+        step(done);
+        step(held.clone());
+        let next = for_gradient(count);
+        assert_eq!((next.len(), next.as_ptr()), (count, was));
+        let another = for_gradient(count);
+        assert_ne!(another.as_ptr(), place(&held), "what others hold stays");
+        assert_eq!(values(held), vec![1.0; count]);
     }
 }

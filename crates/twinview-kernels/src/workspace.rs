@@ -53,7 +53,7 @@ pub(crate) fn zeros(len: usize) -> Vec<f32> {
     lines
 }
 
-/// Most vectors of one length that are kept for gradients.
+/// Most vectors of one length that wait for a gradient.
 const KEPT_ALIKE: usize = 4;
 
 /// `len` values of any content for a gradient that writes them all.
@@ -61,15 +61,24 @@ pub(crate) fn for_gradient(len: usize) -> Vec<f32> {
     let mut idle = f32::idle().lock().unwrap_or_else(PoisonError::into_inner);
     let fit = idle.iter().position(|values| values.len() == len).map(|i| idle.swap_remove(i));
     drop(idle);
-    fit.unwrap_or_else(|| zeros(len))
+    // In tests what is not written shows.
+    fit.unwrap_or_else(|| if cfg!(test) { vec![f32::NAN; len] } else { zeros(len) })
 }
 
-/// Keeps the memory of a gradient that has done its work for [another](for_gradient).
+/// Keeps the memory of a gradient that is done with for [another](for_gradient).
 pub(crate) fn keep(gradient: Vec<f32>) {
     let mut idle = f32::idle().lock().unwrap_or_else(PoisonError::into_inner);
-    if idle.len() < KEPT && idle.iter().filter(|values| values.len() == gradient.len()).count() < KEPT_ALIKE {
-        idle.push(gradient);
+    if idle.iter().filter(|values| values.len() == gradient.len()).count() < KEPT_ALIKE {
+        put(&mut idle, gradient);
     }
+}
+
+fn put<T>(idle: &mut Vec<Vec<T>>, data: Vec<T>) {
+    if idle.len() == KEPT {
+        // The oldest makes room, so that sizes no longer in use do not stay for ever.
+        idle.remove(0);
+    }
+    idle.push(data);
 }
 
 /// A recycled buffer. What it holds at first is left over from an earlier use.
@@ -98,11 +107,7 @@ impl<T: Pooled> Drop for Buffer<T> {
     fn drop(&mut self) {
         let data = std::mem::take(&mut self.data);
         let mut idle = T::idle().lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() == KEPT {
-            // The oldest makes room, so that sizes no longer in use do not stay for ever.
-            idle.remove(0);
-        }
-        idle.push(data);
+        put(&mut idle, data);
     }
 }
 
